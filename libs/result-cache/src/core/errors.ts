@@ -1,0 +1,30 @@
+/** Base of every error this package throws on purpose, so that one `instanceof` tells ours from yours. */
+export class CacheError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+  }
+}
+
+/** An option, argument or declaration is wrong; the message says what to write instead. Thrown at the earliest moment. */
+export class CacheConfigurationError extends CacheError {}
+
+/** Tenancy is `'required'` and no tenant is known here. Nothing was read and nothing was stored. */
+export class MissingTenantError extends CacheError {}
+
+/** The tenant named by the request contradicts the verified one (a header against a token, say). */
+export class TenantMismatchError extends CacheError {}
+
+/** A value cannot be stored faithfully (a function, a cycle, over the size limit); it is returned to the caller uncached. */
+export class UnstorableValueError extends CacheError {
+  constructor(
+    message: string,
+    /** Short machine-readable reason, used as a counter's label. */
+    readonly reason: 'too-large' | 'cyclic' | 'unsupported' | 'unknown-class',
+  ) {
+    super(message);
+  }
+}
+
+/** A stored row cannot be turned back into a value here (foreign format, unknown class, damage). The cache treats it as a miss. */
+export class UndecodableValueError extends CacheError {}
