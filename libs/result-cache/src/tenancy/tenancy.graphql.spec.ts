@@ -67,7 +67,8 @@ class PageResolver {
 
   @Query(() => [Page])
   pages(): Page[] {
-    return ['a', 'b', 'c'].map((title) => ({ title }));
+    const title = this.tenant.require();
+    return [{ title }, { title }, { title }];
   }
 
   @ResolveField(() => String)
@@ -177,7 +178,7 @@ describe('tenancy under GraphQL (Apollo)', () => {
     });
   });
 
-  it('resolves the tenant once for a list of nested fields', async () => {
+  it('resolves the tenant once for a list and its nested fields', async () => {
     asked = [];
     const owner = 'acme';
     const { data } = await ask('{ pages { owner } }', { 'x-tenant-id': owner });
