@@ -21,13 +21,14 @@ export default {
     ],
   },
   moduleNameMapper: {
+    '^@workspace/embedded-server$': '<rootDir>/libs/embedded-server/src/index.ts',
     '^nestjs-result-cache$': '<rootDir>/libs/result-cache/src/index.ts',
     '^nestjs-result-cache/testing$': '<rootDir>/libs/result-cache/src/testing/index.ts',
     '^nestjs-result-cache/(.+)$': '<rootDir>/libs/result-cache/src/$1/index.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },
-  globalSetup: '<rootDir>/test/support/global-setup.ts',
-  globalTeardown: '<rootDir>/test/support/global-teardown.ts',
+  globalSetup: '<rootDir>/test/support/global-setup.mjs',
+  globalTeardown: '<rootDir>/test/support/global-teardown.mjs',
   testTimeout: 30_000,
   maxWorkers: 2,
 };

@@ -1,0 +1,135 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { type Fence } from './fence.js';
+import { type Policy } from './policy.js';
+import { type Dependencies } from './store.js';
+import { type TouchMemory } from './touch-memory.js';
+import { copyValue } from './values/index.js';
+
+const current = new AsyncLocalStorage<Computation>();
+
+/**
+ * One value being computed, from its fence until it is stored. What it reads through the cache meanwhile is reported to
+ * it, so that it depends on everything that a nested value depends on, and lives no longer than it.
+ */
+export class Computation {
+  private readonly parent = current.getStore();
+  private readonly tags = new Set<string>();
+  private readonly inherited: Dependencies[] = [];
+  private expiry = Infinity;
+  private storable = true;
+  /** For those who join: a copy of the value made before its first owner could change it, or `null` if it has none. */
+  private shared: Promise<{ copy: unknown } | null> = Promise.resolve(null);
+
+  /** @param since Number of the exchange that brought the fence. */
+  constructor(
+    readonly key: string,
+    readonly fence: Fence,
+    readonly since: number,
+    readonly policy: Policy,
+  ) {}
+
+  /** The computation this code runs in, if any. */
+  static current(): Computation | undefined {
+    return current.getStore();
+  }
+
+  /** Compute the value; what `work` reads through the cache becomes a dependency. */
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    const value = current.run(this, async () => work());
+    this.shared = value.then((result) => {
+      try {
+        return { copy: copyValue(result) };
+      } catch {
+        return null;
+      }
+    });
+    // With nobody joining, a failure is the caller's alone and must not count as unhandled.
+    this.shared.catch(() => undefined);
+    await this.shared;
+    return value;
+  }
+
+  /** The value for somebody else; `null` if it cannot be copied. Rejects as the computation does. */
+  async share(): Promise<{ copy: unknown } | null> {
+    const shared = await this.shared;
+    return shared && { copy: copyValue(shared.copy) };
+  }
+
+  /** Resolves when the computation has ended, however. */
+  async ended(): Promise<void> {
+    await this.shared.catch(() => undefined);
+  }
+
+  /** A nested read was served from the cache. `expiresAt` is in the database's milliseconds. */
+  dependOnEntry(tags: readonly string[], expiresAt: number): void {
+    for (const tag of tags) this.tags.add(tag);
+    this.expiry = Math.min(this.expiry, expiresAt);
+  }
+
+  /** A nested value was computed under `policy`. */
+  dependOnPolicy(policy: Policy, expiresAt: number): void {
+    if (policy.tags === null) this.inherited.push(policy.dependencies);
+    else this.dependOnEntry(policy.tags, expiresAt);
+    this.expiry = Math.min(this.expiry, expiresAt);
+  }
+
+  /** A nested computation has ended. */
+  dependOnComputation(nested: Computation, expiresAt: number): void {
+    this.dependOnPolicy(nested.policy, expiresAt);
+    this.dependOnEntry([...nested.tags], nested.expiry);
+    this.inherited.push(...nested.inherited);
+    if (!nested.storable) this.spoil();
+  }
+
+  /** Something was read whose changes nobody would notice: this value cannot be cached. */
+  spoil(): void {
+    this.storable = false;
+  }
+
+  get isStorable(): boolean {
+    return this.storable;
+  }
+
+  /** When the first of the nested values expires, in the database's milliseconds. */
+  get expiresBefore(): number {
+    return this.expiry;
+  }
+
+  /** What to store the value with: tags already written, and dependencies the database still has to write as tags. */
+  written(): { tags: string[]; dependencies: Dependencies } {
+    const { policy } = this;
+    const open = policy.tags === null ? [policy.dependencies, ...this.inherited] : this.inherited;
+    return {
+      tags: [...new Set([...(policy.tags ?? []), ...this.tags])],
+      dependencies: {
+        domains: [...new Set(open.flatMap(({ domains }) => domains))],
+        free: [...new Set(open.flatMap(({ free }) => free))],
+        rows: open.flatMap(({ rows }) => rows),
+      },
+    };
+  }
+
+  /** Whether what the store wrote for this value is what its policy alone depends on. */
+  get isPlain(): boolean {
+    return this.tags.size === 0 && this.inherited.length === 0;
+  }
+
+  /**
+   * Whether somebody whose question came with the newest exchange may have this computation's value: only if nothing
+   * was touched since it began of what it has read by now. (What it reads from now on is new enough.) Where its tags
+   * are not known beforehand, any touch keeps the two apart. Joining the computation one runs in would wait for itself.
+   */
+  isJoinable(memory: TouchMemory): boolean {
+    if (this.isAncestor()) return false;
+    if (!memory.anythingAfter(this.since)) return true;
+    const { tags } = this.policy;
+    if (tags === null || this.inherited.length > 0) return false;
+    return !memory.touchedAfter(this.since, this.key, [...tags, ...this.tags]);
+  }
+
+  private isAncestor(): boolean {
+    for (let running = current.getStore(); running !== undefined; running = running.parent)
+      if (running === this) return true;
+    return false;
+  }
+}

@@ -1,0 +1,59 @@
+import { systemClock, type Clock } from './clock.js';
+import { type CacheStore, type DomainReport } from './store.js';
+
+/** How long to believe that nothing feeds a domain before looking again. */
+const LOOK_AGAIN_MS = 10_000;
+
+/**
+ * What the audit of triggers found. A domain whose triggers are missing or disabled is not cached: without them strict
+ * would decay to "stale until the TTL" in silence.
+ */
+export class DomainWatch {
+  private report: DomainReport | null = null;
+  private lookedAt = -Infinity;
+  private looking: Promise<void> | null = null;
+
+  constructor(
+    private readonly store: CacheStore,
+    private readonly onError: (operation: string, error: Error) => void,
+    private readonly clock: Clock = systemClock,
+  ) {}
+
+  /** The first problem among these domains as a sentence, or `null` if all can be cached. */
+  async firstProblem(domains: readonly string[]): Promise<string | null> {
+    for (const domain of domains) {
+      if (this.report?.get(domain) === null) continue;
+      const problem = await this.problem(domain);
+      if (problem === undefined)
+        return `no watched table feeds the domain '${domain}': add { table, domain: '${domain}' } to watch, or declare tags: ['${domain}'] if its data is not in the database`;
+      if (problem !== null)
+        return `the domain '${domain}' is not tracked (${problem}): run fraiseql_cache.watch(...) for the table again`;
+    }
+    return null;
+  }
+
+  /** What is wrong with a domain, `null` if nothing, `undefined` if nothing feeds it. */
+  async problem(domain: string): Promise<string | null | undefined> {
+    if (
+      this.report === null ||
+      (this.report.get(domain) !== null && this.clock.monotonic() - this.lookedAt > LOOK_AGAIN_MS)
+    )
+      await this.refresh();
+    return this.report === null ? 'the database could not be asked' : this.report.get(domain);
+  }
+
+  /** Look again. An unreachable database changes nothing that is known: its answers decide anyway. */
+  async refresh(): Promise<void> {
+    this.looking ??= this.look().finally(() => (this.looking = null));
+    await this.looking;
+  }
+
+  private async look(): Promise<void> {
+    try {
+      this.report = await this.store.audit();
+      this.lookedAt = this.clock.monotonic();
+    } catch (error) {
+      this.onError('audit', error as Error);
+    }
+  }
+}

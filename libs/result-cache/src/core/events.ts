@@ -1,0 +1,26 @@
+import { channel } from 'node:diagnostics_channel';
+import { type Tier } from './outcome.js';
+
+/**
+ * Everything the cache does, as one stream on `node:diagnostics_channel`, under the name `nestjs-result-cache`.
+ * Metrics and logs subscribe; publishing costs nothing while nobody does. Keys are never part of an event: they can
+ * hold personal data. `keyHash` tells two keys apart.
+ */
+export type CacheEvent = { cache: string } & (
+  | { type: 'hit'; view: string; tenantId?: string; tier: Tier; durationMs: number }
+  | { type: 'miss'; view: string; tenantId?: string; durationMs: number }
+  | { type: 'joined'; view: string; tenantId?: string }
+  | { type: 'bypass'; view: string; reason: string }
+  | { type: 'computed'; view: string; durationMs: number }
+  | { type: 'stored'; view: string; bytes: number }
+  | { type: 'unstorable'; view: string; reason: string; message: string }
+  | { type: 'untracked'; view: string; message: string }
+  | { type: 'invalidated'; domains: readonly string[]; tags: readonly string[] }
+  | { type: 'purged'; entries: number | null; logRows: number | null }
+  | { type: 'error'; operation: string; error: Error }
+);
+
+export const EVENT_CHANNEL = 'nestjs-result-cache';
+
+/** The stream itself: `events.subscribe((event) => …)` through `node:diagnostics_channel`. */
+export const events = channel(EVENT_CHANNEL);

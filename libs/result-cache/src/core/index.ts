@@ -1,0 +1,12 @@
+export { systemClock, type Clock } from './clock.js';
+export { ttlToMs, type Ttl } from './duration.js';
+export * from './errors.js';
+export { EVENT_CHANNEL, type CacheEvent } from './events.js';
+export { type Fence } from './fence.js';
+export { CacheKeyBuilder, hashKey, type QueryKeyParts, type MethodKeyParts, type OrderTerm } from './keys.js';
+export { collectOutcomes, type Outcome, type Tier } from './outcome.js';
+export { Policy, type DependencyOptions, type EntryOptions, type RowValues } from './policy.js';
+export { ResultCache, type EntryMetadata, type ResultCacheOptions, type SetOptions } from './result-cache.js';
+export { type CacheStats, type Counters, type ViewCounters } from './stats.js';
+export * from './store.js';
+export { ClassRegistry, copyValue, decodeValue, encodeValue, type Class } from './values/index.js';

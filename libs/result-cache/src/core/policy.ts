@@ -1,0 +1,119 @@
+import { ttlToMs, type Ttl } from './duration.js';
+import { CacheConfigurationError } from './errors.js';
+import { type Dependencies } from './store.js';
+import { ClassRegistry, type Class } from './values/index.js';
+
+/** Column values that name rows of a domain: `{ id: 42 }`, `{ tenant_id: 'acme' }`. */
+export type RowValues = Readonly<Record<string, string | number | bigint>>;
+
+/** What a cached value depends on. At least one of the first three, or `untracked: true`. */
+export interface DependencyOptions {
+  /** Kinds of data it was computed from: any write to them makes it void. */
+  domains?: readonly string[];
+  /** Names of your own, for data that is not in the database; `invalidateTags` makes it void. */
+  tags?: readonly string[];
+  /**
+   * Rows it was computed from, by domain and column values: `[['user', { id: 42 }]]`. Only a write to such rows makes
+   * it void. Declare it only where the computation reads no other row of that domain.
+   */
+  rows?: readonly (readonly [domain: string, values: RowValues])[];
+  /** Nothing makes it void but its TTL: it can be stale for as long as that. */
+  untracked?: boolean;
+}
+
+/** How one value, or all values of one method, are cached. */
+export interface EntryOptions extends DependencyOptions {
+  /** Seconds, or text such as `'5m'`. Default: the cache's `defaultTtl`. `0`: not stored. */
+  ttl?: Ttl;
+  /** What is read, for statistics and logs: a view's or method's name. */
+  view?: string;
+  /** Whose value it is, for statistics; isolation is the key's business. */
+  tenantId?: string;
+  /** Classes whose instances occur in the value, so that a process which never computed it can revive them. */
+  classes?: readonly Class[];
+}
+
+/** Options checked once and turned into what the engine needs. Made per decorated method, or per call. */
+export class Policy {
+  readonly ttlMs: number;
+  readonly dependencies: Dependencies;
+  readonly untracked: boolean;
+  readonly registry: ClassRegistry;
+  private written: readonly string[] | null;
+
+  /** @throws CacheConfigurationError */
+  constructor(
+    options: EntryOptions,
+    defaults: { ttl: Ttl; maxTtlMs: number; where?: string },
+    readonly view = options.view ?? 'value',
+    registry = new ClassRegistry(options.classes ?? []),
+  ) {
+    const where = defaults.where ?? view;
+    this.ttlMs = ttlToMs(options.ttl ?? defaults.ttl, `${where}: ttl`);
+    if (this.ttlMs > defaults.maxTtlMs)
+      throw new CacheConfigurationError(
+        `${where}: ttl ${JSON.stringify(options.ttl)} is longer than maxTtl (${defaults.maxTtlMs / 1000} s); shorten it or raise maxTtl`,
+      );
+    this.dependencies = {
+      domains: names(options.domains, where, 'domains'),
+      free: names(options.tags, where, 'tags'),
+      rows: rows(options.rows, where),
+    };
+    this.untracked = options.untracked ?? false;
+    this.registry = registry;
+    this.written = this.isFree ? [] : null;
+  }
+
+  private get isFree(): boolean {
+    const { domains, free, rows: named } = this.dependencies;
+    return domains.length === 0 && free.length === 0 && named.length === 0;
+  }
+
+  /** Every domain whose triggers must be in place. */
+  get trackedDomains(): string[] {
+    return [...this.dependencies.domains, ...this.dependencies.rows.map(([domain]) => domain)];
+  }
+
+  /** The dependencies as the database writes them; `null` until a first store has told. */
+  get tags(): readonly string[] | null {
+    return this.written;
+  }
+
+  /** Learn them. Column tags are never learnt: how a value is written follows the column's type, which may change. */
+  learn(tags: readonly string[]): void {
+    if (this.dependencies.rows.length === 0) this.written ??= tags;
+  }
+}
+
+function names(given: readonly string[] | undefined, where: string, option: string): readonly string[] {
+  if (given === undefined) return [];
+  if (!Array.isArray(given))
+    throw new CacheConfigurationError(`${where}: ${option} must be a list: ${option}: ['user']`);
+  for (const name of given)
+    if (typeof name !== 'string' || name === '' || name.includes('\0'))
+      throw new CacheConfigurationError(
+        `${where}: ${option} holds ${JSON.stringify(name)}; a name is a non-empty text: ${option}: ['user']`,
+      );
+  return [...new Set<string>(given)];
+}
+
+function rows(given: EntryOptions['rows'], where: string): Dependencies['rows'] {
+  for (const pair of given ?? []) {
+    const [domain, values] = Array.isArray(pair) ? (pair as [unknown, unknown]) : [undefined, undefined];
+    const columns = typeof values === 'object' && values !== null ? Object.values(values) : [];
+    if (
+      typeof domain !== 'string' ||
+      columns.length === 0 ||
+      !columns.every((value) => ['string', 'number', 'bigint'].includes(typeof value))
+    )
+      throw new CacheConfigurationError(
+        `${where}: rows must list a domain with column values: rows: [['user', { id: 42 }]]`,
+      );
+  }
+  return given ?? [];
+}
+
+/** Whether these options say at all when a value becomes void. */
+export function saysWhenVoid({ domains, tags, rows: named, untracked }: DependencyOptions): boolean {
+  return untracked === true || domains !== undefined || tags !== undefined || named !== undefined;
+}

@@ -1,0 +1,132 @@
+import { type Fence } from './fence.js';
+
+/** One line of the invalidation log, as an exchange reports it. */
+export interface Touch {
+  readonly tag: string;
+  readonly xid: number;
+  /** The row stands for older, deleted ones of the same tag too. */
+  readonly settled: boolean;
+}
+
+/** What can be proved about a stored row without its value: its fence, when it ends, and what it depends on. */
+export interface Proof {
+  readonly fence: Fence;
+  /** Milliseconds since the epoch, by the database's clock. */
+  readonly expiresAt: number;
+  readonly cachedAt: number;
+  /** How long computing it took, if it was computed. */
+  readonly computeMs: number | null;
+  readonly tags: readonly string[];
+}
+
+/** A row as it was read: one statement returned value and proof together. */
+export interface StoredRow {
+  readonly key: string;
+  readonly proof: Proof;
+  /** The proof as stored, which identifies the very row. */
+  readonly proofText: string;
+  readonly json: string;
+  readonly types: string | null;
+}
+
+export interface ExchangeRequest {
+  /** Report what was touched since this fence; `null` when the process knows nothing yet. */
+  readonly since: Fence | null;
+  readonly keys: readonly string[];
+  /** Return only rows which the log itself proves untouched; for rows older than what the process remembers. */
+  readonly prove?: boolean;
+}
+
+export interface ExchangeAnswer {
+  readonly fence: Fence;
+  /** An entry whose fence reaches below is void. */
+  readonly horizon: number;
+  /** The database's clock, milliseconds since the epoch. */
+  readonly now: number;
+  /** `'everything'` when more was touched than is worth listing. */
+  readonly touched: readonly Touch[] | 'everything';
+  readonly rows: readonly StoredRow[];
+}
+
+/** What a value depends on, in the user's words; the database turns them into tags. */
+export interface Dependencies {
+  /** Kinds of data: anything in them. */
+  readonly domains: readonly string[];
+  /** Free tags, for data that is not in the database. */
+  readonly free: readonly string[];
+  /** Rows of a domain with these column values. */
+  readonly rows: readonly (readonly [domain: string, values: Readonly<Record<string, string | number | bigint>>])[];
+}
+
+export const NO_DEPENDENCIES: Dependencies = { domains: [], free: [], rows: [] };
+
+/** A value on its way into the store. */
+export interface Fill {
+  readonly key: string;
+  readonly json: string;
+  readonly types: string | null;
+  /** Taken before the computation started. */
+  readonly fence: Fence;
+  readonly ttlMs: number;
+  /** Tags already in written form (from nested reads, or learned before). */
+  readonly tags: readonly string[];
+  /** Dependencies still to be written as tags. */
+  readonly dependencies: Dependencies;
+  readonly tenantId: string | null;
+  readonly view: string | null;
+  readonly computeMs: number | null;
+}
+
+/** Why a domain cannot be cached (a trigger is missing, say), or `null` where nothing is wrong. */
+export type DomainReport = ReadonlyMap<string, string | null>;
+
+export interface StoreStats {
+  readonly totalEntries: number;
+  readonly expiredEntries: number;
+  readonly tableSizeBytes: number;
+  readonly logSizeBytes: number;
+}
+
+export interface PurgeResult {
+  /** Expired entries deleted; `null` where another process was at it. */
+  readonly entries: number | null;
+  /** Rows trimmed from the invalidation log; `null` where another process was at it. */
+  readonly logRows: number | null;
+}
+
+/**
+ * Anything that can run a statement inside the caller's transaction: a `pg` client, or TypeORM's `QueryRunner` and
+ * `EntityManager`.
+ */
+export interface Queryable {
+  query(text: string, values?: any[]): Promise<unknown>;
+}
+
+/**
+ * The tier behind the memory: where values live with their proofs, and where the truth about them is asked.
+ * `nestjs-result-cache/testing` exports the contract suite that an implementation must pass.
+ */
+export interface CacheStore {
+  /**
+   * What was touched since a fence, and the rows of some keys, seen in one snapshot. `null` when the store has lost
+   * its incarnation; call {@link CacheStore.recover}, then ask again.
+   */
+  exchange(request: ExchangeRequest): Promise<ExchangeAnswer | null>;
+  /** Store values in one batch. Returns the proofs of those that were accepted, by key. */
+  fill(fills: readonly Fill[]): Promise<ReadonlyMap<string, Proof>>;
+  /** Renew the fences of rows that an exchange with `prove` returned. */
+  refence(rows: readonly StoredRow[], fence: Fence): Promise<void>;
+  /** Delete keys for good: copies in other processes and computations under way are void too. Returns how many were live. */
+  delete(keys: readonly string[]): Promise<number>;
+  /** The same for the keys that begin with `prefix` and match the LIKE pattern. */
+  deleteMatching(prefix: string, like: string): Promise<number>;
+  /** Invalidate, in a transaction of its own or in the caller's. */
+  invalidate(dependencies: Dependencies, within?: Queryable): Promise<void>;
+  /** Which domains are tracked by triggers, and what is wrong with those that are not. */
+  audit(): Promise<DomainReport>;
+  /** Delete what has expired and trim the log. One process at a time. */
+  purge(): Promise<PurgeResult>;
+  stats(): Promise<StoreStats>;
+  /** Make the store usable again after it was reset or dropped. */
+  recover(): Promise<void>;
+}

@@ -1,0 +1,182 @@
+import { isLater, type Fence } from './fence.js';
+import { patternFromLike, type KeyPattern } from './pattern.js';
+import { type ExchangeAnswer, type ExchangeRequest, type Proof, type Touch } from './store.js';
+
+/** What is remembered about one tag. */
+interface Touched {
+  /** Transactions told, in the order they were told. */
+  xids: number[];
+  newest: number;
+  /** Highest settled transaction, 0 if none. */
+  settled: number;
+  /** Number of the exchange that told it last. */
+  by: number;
+}
+
+/** Tags that stand for keys rather than data: `!key`, and `~pattern` with a bare `~` beside it. */
+const KEY = '!';
+const PATTERN = '~';
+
+/** Transactions remembered per tag, one by one. */
+const MOST_XIDS = 32;
+
+/** Verdict on a row: usable, void, or fenced before this process began to remember. */
+export type Verdict = 'valid' | 'void' | 'unknown';
+
+/**
+ * What a process has been told about the invalidation log since its *floor*, and what follows from it for a row.
+ *
+ * Everything a fence did not see and that became visible since is either listed here or lies below the floor. So a row
+ * whose fence the floor covers is void exactly if one of its tags was told with a transaction that its fence did not see.
+ */
+export class TouchMemory {
+  private readonly touched = new Map<string, Touched>();
+  private readonly patterns = new Map<string, KeyPattern>();
+  /** Beginning of memory; `null` before the first answer. */
+  private floor: Fence | null = null;
+  private latest: { fence: Fence; horizon: number } | null = null;
+  /** How many answers were applied. An exchange's number is the value it makes this. */
+  private count = 0;
+  /** The number of the exchange that said "everything", or voided everything by starting anew. */
+  private everythingBy = 0;
+  /** The number of the last exchange that told anything. */
+  private lastTold = 0;
+  private restarts = 0;
+
+  /** @param capacity How many tags to remember; beyond it the older half is forgotten, which raises the floor. */
+  constructor(private readonly capacity = 50_000) {}
+
+  /** The fence of the newest answer: the next exchange asks what was touched since. */
+  get base(): Fence | null {
+    return this.latest?.fence ?? null;
+  }
+
+  get horizon(): number {
+    return this.latest?.horizon ?? 0;
+  }
+
+  /** Number of the last exchange applied. */
+  get now(): number {
+    return this.count;
+  }
+
+  /** Changes whenever what was remembered became worthless: another incarnation, or a sleep beyond the horizon. */
+  get epoch(): number {
+    return this.restarts;
+  }
+
+  /**
+   * Take an answer in. Runs without interruption, so that touches, base and incarnation always fit together.
+   *
+   * @param epoch The value of {@link epoch} when the request was sent.
+   * @returns `false` if memory was restarted while the exchange was under way: what the answer lists was asked relative
+   * to a base that no longer means anything, so its callers must ask again.
+   */
+  apply(answer: ExchangeAnswer, request: ExchangeRequest, epoch: number): boolean {
+    if (epoch !== this.restarts) return false;
+    this.count++;
+    const { since } = request;
+    if (since === null || since.incarnation !== answer.fence.incarnation || since.lo < answer.horizon) {
+      this.restart(answer);
+      return true;
+    }
+    if (answer.touched === 'everything') {
+      this.advance(answer);
+      // Forgetting is only sound up to a fence whose successors will all be told: the newest base.
+      this.forget(this.latest!.fence);
+      return true;
+    }
+    for (const touch of answer.touched) this.remember(touch);
+    this.advance(answer);
+    if (this.touched.size > this.capacity) this.forget(this.latest!.fence);
+    return true;
+  }
+
+  /** Judge a stored row by what is known now. `serving` is the fence of the answer that brought it. */
+  judge(key: string, proof: Proof, serving: Fence): Verdict {
+    const { fence, tags } = proof;
+    if (fence.incarnation !== serving.incarnation || fence.lo < this.horizon || fence.hi > serving.hi) return 'void';
+    if (!this.remembersSince(fence)) return 'unknown';
+    for (const tag of tags) if (this.unseen(this.touched.get(tag), fence)) return 'void';
+    if (this.unseen(this.touched.get(KEY + key), fence)) return 'void';
+    for (const [tag, pattern] of this.patterns)
+      if (this.unseen(this.touched.get(tag), fence) && pattern.matches(key)) return 'void';
+    return 'valid';
+  }
+
+  /** Whether any of the tags, or the key itself, was told by an exchange after number `since`. */
+  touchedAfter(since: number, key: string, tags: readonly string[]): boolean {
+    if (this.everythingBy > since) return true;
+    for (const tag of tags) if ((this.touched.get(tag)?.by ?? 0) > since) return true;
+    if ((this.touched.get(KEY + key)?.by ?? 0) > since) return true;
+    for (const [tag, pattern] of this.patterns)
+      if (this.touched.get(tag)!.by > since && pattern.matches(key)) return true;
+    return false;
+  }
+
+  /** Whether anything at all was told after number `since`. */
+  anythingAfter(since: number): boolean {
+    return this.lastTold > since;
+  }
+
+  private remember({ tag, xid, settled }: Touch): void {
+    this.lastTold = this.count;
+    let known = this.touched.get(tag);
+    if (known === undefined) {
+      known = { xids: [], newest: 0, settled: 0, by: 0 };
+      this.touched.set(tag, known);
+      if (tag.startsWith(PATTERN) && tag.length > 1) this.patterns.set(tag, patternFromLike(tag.slice(1)));
+    }
+    // The same row is told again while an old transaction keeps the base back; only news voids what was computed since.
+    if (known.xids.includes(xid) && (!settled || known.settled >= xid)) return;
+    if (!known.xids.includes(xid)) known.xids.push(xid);
+    known.newest = Math.max(known.newest, xid);
+    if (settled) known.settled = Math.max(known.settled, xid);
+    known.by = this.count;
+    // The same bargain the compactor makes in the log: a settled mark in place of the older transactions.
+    if (known.xids.length > MOST_XIDS) {
+      known.xids.sort((a, b) => a - b);
+      known.settled = Math.max(known.settled, ...known.xids.splice(0, MOST_XIDS / 2));
+    }
+  }
+
+  /** A fence did not see a told transaction: it lies beyond, was open then, or is settled in place of one that was open. */
+  private unseen(told: Touched | undefined, fence: Fence): boolean {
+    if (told === undefined) return false;
+    if (told.newest >= fence.hi) return true;
+    if (fence.lo === fence.hi) return false;
+    return told.settled >= fence.lo || told.xids.some((xid) => fence.open.includes(xid));
+  }
+
+  /**
+   * Whether all that this fence did not see has been, or will be, told since the floor. Comparing as fences, not by
+   * `lo` alone, keeps rows judgeable in memory behind one long-running writer.
+   */
+  private remembersSince(fence: Fence): boolean {
+    const floor = this.floor;
+    if (floor === null || fence.incarnation !== floor.incarnation || fence.hi < floor.hi) return false;
+    return (
+      fence.lo >= floor.hi ||
+      (fence.lo >= floor.lo && fence.open.every((xid) => xid >= floor.hi || floor.open.includes(xid)))
+    );
+  }
+
+  private advance({ fence, horizon }: ExchangeAnswer): void {
+    // Answers may arrive out of order: the base never moves back.
+    if (this.latest === null || isLater(fence, this.latest.fence))
+      this.latest = { fence, horizon: Math.max(horizon, this.latest?.horizon ?? 0) };
+  }
+
+  private forget(floor: Fence): void {
+    this.touched.clear();
+    this.patterns.clear();
+    this.floor = floor;
+    this.everythingBy = this.lastTold = this.count;
+  }
+
+  private restart({ fence, horizon }: ExchangeAnswer): void {
+    this.restarts++;
+    this.latest = { fence, horizon };
+    this.forget(fence);
+  }
+}

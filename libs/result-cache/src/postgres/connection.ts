@@ -1,0 +1,121 @@
+import pg from 'pg';
+import { CacheConfigurationError } from '../core/errors.js';
+
+/** The part of a TypeORM `DataSource` that is needed; typed by shape, so that TypeORM need not be installed. */
+export interface DataSourceLike {
+  isInitialized: boolean;
+  options: { type: string };
+  driver: object;
+}
+
+/** Where the cache's statements run: a URL or `pg` configuration for a small pool of its own, or something that has one. */
+export type ConnectionOptions =
+  | string
+  | pg.PoolConfig
+  | pg.Pool
+  | DataSourceLike
+  // A pool of another copy of `pg` is recognised by what it can do.
+  | Pick<pg.Pool, 'connect' | 'query' | 'end'>;
+
+/** Result rows as arrays of the server's own text: parsing is the reader's business, and mostly not needed. */
+export type TextRows = (string | null)[][];
+
+export interface Statement {
+  text: string;
+  values?: unknown[];
+  /** Prepared under this name on each connection. */
+  name?: string;
+}
+
+const asText = { getTypeParser: () => (value: string) => value };
+
+/** A pool seen through the few calls the cache makes. */
+export class Connection {
+  private constructor(
+    private readonly pool: Pick<pg.Pool, 'connect' | 'query' | 'end'>,
+    private readonly owned: boolean,
+  ) {}
+
+  /**
+   * Accept whatever the user gave.
+   * @throws CacheConfigurationError for anything that is no connection.
+   */
+  static from(options: ConnectionOptions, poolSize = 4): Connection {
+    if (typeof options === 'string') {
+      if (!/^postgres(ql)?:\/\//.test(options) && !options.startsWith('/'))
+        throw new CacheConfigurationError(
+          `connection: ${JSON.stringify(options.replace(/\/\/[^@/]*@/, '//…@'))} is not a PostgreSQL URL; write 'postgres://user:password@host:5432/database'`,
+        );
+      return Connection.own({ connectionString: options }, poolSize);
+    }
+    if (typeof options !== 'object' || options === null)
+      throw new CacheConfigurationError(
+        "connection is missing; give a PostgreSQL URL, a pg pool or pool configuration, or a TypeORM DataSource: connection: 'postgres://…'",
+      );
+    if ('driver' in options && 'isInitialized' in options)
+      return new Connection(poolOf(options), false);
+    if ('connect' in options && typeof options.connect === 'function')
+      return new Connection(options, false);
+    return Connection.own(options as pg.PoolConfig, poolSize);
+  }
+
+  private static own(config: pg.PoolConfig, poolSize: number): Connection {
+    const pool = new pg.Pool({
+      max: poolSize,
+      connectionTimeoutMillis: 5_000,
+      statement_timeout: 30_000,
+      application_name: 'nestjs-result-cache',
+      ...config,
+    });
+    // A broken idle connection is replaced by the pool; without a listener it would end the process.
+    pool.on('error', () => undefined);
+    return new Connection(pool, true);
+  }
+
+  /** Run one statement; values come back as text. */
+  async rows(statement: Statement): Promise<TextRows> {
+    const result = await this.pool.query<any>({ ...statement, rowMode: 'array', types: asText } as pg.QueryConfig);
+    return result.rows as TextRows;
+  }
+
+  /** Run statements in one transaction on one connection. Nothing but SQL may run inside: the connection is held. */
+  async transaction<T>(
+    work: (query: (text: string, values?: unknown[]) => Promise<TextRows>) => Promise<T>,
+  ): Promise<T> {
+    const client = await this.pool.connect();
+    let broken: Error | undefined;
+    try {
+      await client.query('BEGIN');
+      const result = await work(async (text, values) => {
+        const answer = await client.query<any>({ text, values, rowMode: 'array', types: asText } as pg.QueryConfig);
+        return answer.rows as TextRows;
+      });
+      await client.query('COMMIT');
+      return result;
+    } catch (error) {
+      await client.query('ROLLBACK').catch((failure: Error) => (broken = failure));
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  /** Close the pool if it is the cache's own. */
+  async close(): Promise<void> {
+    if (this.owned) await this.pool.end();
+  }
+}
+
+function poolOf(dataSource: DataSourceLike): Pick<pg.Pool, 'connect' | 'query' | 'end'> {
+  if (dataSource.options.type !== 'postgres' && dataSource.options.type !== 'aurora-postgres')
+    throw new CacheConfigurationError(
+      `connection: the DataSource is of type '${dataSource.options.type}'; this cache lives in PostgreSQL, give a DataSource of type 'postgres'`,
+    );
+  // With replication TypeORM has several pools; fences may only come from the primary, which it calls the master.
+  const pool = (dataSource.driver as { master?: Pick<pg.Pool, 'connect' | 'query' | 'end'> }).master;
+  if (!dataSource.isInitialized || pool === undefined)
+    throw new CacheConfigurationError(
+      'connection: the DataSource is not initialised yet; call initialize() first, or inject it into forRootAsync',
+    );
+  return pool;
+}

@@ -1,0 +1,354 @@
+import { CacheError } from '../core/errors.js';
+import { parseSnapshot, storable, type Fence } from '../core/fence.js';
+import {
+  type CacheStore,
+  type Dependencies,
+  type DomainReport,
+  type ExchangeAnswer,
+  type ExchangeRequest,
+  type Fill,
+  type Proof,
+  type PurgeResult,
+  type Queryable,
+  type StoredRow,
+  type StoreStats,
+  type Touch,
+} from '../core/store.js';
+import { Connection, type ConnectionOptions, type Statement, type TextRows } from './connection.js';
+import { install, NotInstalledError, type Installation } from './installer.js';
+import { statement } from './sql.js';
+import { parseTableName, type TableName } from './table-name.js';
+import { type WatchedTable } from './watched-table.js';
+
+/** An exchange that would list more touches than this says "everything" instead. */
+export const MOST_TOUCHES = 1_000;
+/** A `hi` no transaction reaches: nothing was touched since. */
+const END_OF_TIME = '9223372036854775807';
+const PURGE_BATCH = 1_000;
+const RETRY_INSTALL_MS = 1_000;
+
+export interface PostgresCacheOptions {
+  /** A PostgreSQL URL, a `pg` pool or its configuration, or a TypeORM DataSource. */
+  connection: ConnectionOptions;
+  /** Table of the entries, `name` or `schema.name`. Default `fraiseql_cache`, in the schema `fraiseql_cache`. */
+  tableName?: string;
+  /** Create what is missing. Default `true`; if `false`, what is missing is reported with the statements to run. */
+  autoInitialize?: boolean;
+  /** Size of the pool that is made for a URL or configuration. Default 4. */
+  poolSize?: number;
+  /** Longest life of an entry, in seconds. Default 86,400 (a day). */
+  maxTtl?: number;
+  /** Hash-partition the table into this many UNLOGGED partitions. Default 0: none. */
+  partitions?: number;
+  /** Tables whose writes invalidate a domain. */
+  watch?: readonly WatchedTable[];
+  /** Use named prepared statements. Default `true`; turn off behind a PgBouncer older than 1.21 in transaction mode. */
+  prepare?: boolean;
+}
+
+/** Whether the cache can be used, and if not why. */
+export type Availability =
+  { state: 'new' | 'ready' } | { state: 'off'; reason: NotInstalledError } | { state: 'unreachable'; reason: Error };
+
+/** The cache cannot be asked just now; callers compute instead. */
+export class StoreUnavailableError extends CacheError {}
+
+/**
+ * The Postgres tier: entries in an UNLOGGED table, the invalidation log beside them, in the database that holds the data.
+ *
+ * @example
+ * const store = new PostgresCache({ connection: process.env.DATABASE_URL, watch: [{ table: 'users', domain: 'user' }] });
+ * await store.initialize();
+ * const cache = new ResultCache({ store });
+ */
+export class PostgresCache implements CacheStore {
+  readonly table: TableName;
+  private readonly connection: Connection;
+  private readonly statements: { exchange: string; prove: string; refence: string; stats: string };
+  private installation: Installation | null = null;
+  private installing: Promise<void> | null = null;
+  private problem: { error: Error; at: number } | null = null;
+
+  /** @throws CacheConfigurationError for a wrong connection or table name. */
+  constructor(private readonly options: PostgresCacheOptions) {
+    this.table = parseTableName(options.tableName ?? 'fraiseql_cache');
+    this.connection = Connection.from(options.connection, options.poolSize);
+    const table = this.table.quoted;
+    this.statements = {
+      exchange: statement('exchange', { table }),
+      prove: statement('prove', { table }),
+      refence: statement('refence', { table }),
+      stats: statement('stats', { table, literal: `'${table.replaceAll("'", "''")}'` }),
+    };
+  }
+
+  /** Seconds an entry can live at most. */
+  get maxTtl(): number {
+    return this.options.maxTtl ?? 86_400;
+  }
+
+  /** Whether writes are tracked, by the extension or by the same objects as plain SQL. */
+  get hasDomainVersioning(): boolean {
+    return this.installation !== null;
+  }
+
+  /** Version of the `pg_fraiseql_cache` extension; `null` where its objects were installed as plain SQL. */
+  get extensionVersion(): string | null {
+    return this.installation?.extensionVersion ?? null;
+  }
+
+  get availability(): Availability {
+    if (this.installation !== null) return { state: 'ready' };
+    if (this.problem === null) return { state: 'new' };
+    const { error } = this.problem;
+    return error instanceof NotInstalledError
+      ? { state: 'off', reason: error }
+      : { state: 'unreachable', reason: error };
+  }
+
+  /**
+   * Create or verify everything the cache needs. Called by the first use as well.
+   * @throws NotInstalledError where rights are missing; CacheConfigurationError for wrong options; the driver's error
+   * where the database cannot be reached (a later use tries again by itself).
+   */
+  async initialize(): Promise<void> {
+    this.installing ??= this.runInstall().finally(() => (this.installing = null));
+    await this.installing;
+  }
+
+  private async runInstall(): Promise<void> {
+    try {
+      this.installation = await install(this.connection, {
+        table: this.table,
+        maxTtl: this.maxTtl,
+        partitions: this.options.partitions ?? 0,
+        autoInitialize: this.options.autoInitialize ?? true,
+        watch: this.options.watch ?? [],
+      });
+      this.problem = null;
+    } catch (error) {
+      this.installation = null;
+      this.problem = { error: error as Error, at: Date.now() };
+      throw error;
+    }
+  }
+
+  private async ready(): Promise<Installation> {
+    if (this.installation !== null) return this.installation;
+    if (this.problem !== null && Date.now() - this.problem.at < RETRY_INSTALL_MS)
+      throw new StoreUnavailableError(`the cache's database is not usable: ${this.problem.error.message}`, {
+        cause: this.problem.error,
+      });
+    await this.initialize();
+    return this.installation!;
+  }
+
+  async recover(): Promise<void> {
+    this.installation = null;
+    await this.initialize();
+  }
+
+  async exchange({ since, keys, prove = false }: ExchangeRequest): Promise<ExchangeAnswer | null> {
+    await this.ready();
+    const rows = await this.run(prove ? 'prove' : 'exchange', this.statements[prove ? 'prove' : 'exchange'], [
+      since === null ? END_OF_TIME : String(since.lo),
+      since === null ? END_OF_TIME : String(since.hi),
+      since === null ? '{}' : `{${since.open.join(',')}}`,
+      MOST_TOUCHES + 1,
+      keys,
+    ]);
+    return parseAnswer(rows);
+  }
+
+  async fill(fills: readonly Fill[]): Promise<ReadonlyMap<string, Proof>> {
+    const { cacheId } = await this.ready();
+    const fences = fills.map(({ fence }) => storable(fence));
+    const rows = await this.run(
+      'fill',
+      `SELECT * FROM fraiseql_cache.store_${cacheId}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, ${this.maxTtl})`,
+      [
+        fills.map(({ key }) => key),
+        fills.map(({ json }) => json),
+        fills.map(({ types }) => types),
+        fills.map(({ tags }) => arrayLiteral(tags)),
+        fills.map(({ dependencies }) => specText(dependencies)),
+        fences.map(({ lo }) => lo),
+        fences.map(({ hi }) => hi),
+        fences.map(({ open }) => `{${open.join(',')}}`),
+        fences.map(({ incarnation }) => incarnation),
+        fills.map(({ ttlMs }) => Math.ceil(ttlMs)),
+        fills.map(({ tenantId }) => tenantId),
+        fills.map(({ view }) => view),
+        fills.map(({ computeMs }) => computeMs),
+      ],
+    );
+    return new Map(rows.map(([key, proof]) => [key!, parseProof(proof!)]));
+  }
+
+  async refence(rows: readonly StoredRow[], fence: Fence): Promise<void> {
+    const { lo, hi, open } = storable(fence);
+    const sorted = [...rows].sort((a, b) => (a.key < b.key ? -1 : 1));
+    await this.run('refence', this.statements.refence, [
+      sorted.map(({ key }) => key),
+      sorted.map(({ proofText }) => proofText),
+      sorted.map(() => lo),
+      sorted.map(() => hi),
+      sorted.map(() => `{${open.join(',')}}`),
+    ]);
+  }
+
+  async delete(keys: readonly string[]): Promise<number> {
+    const { cacheId } = await this.ready();
+    const [row] = await this.run('delete', `SELECT fraiseql_cache.delete_${cacheId}($1)`, [[...keys].sort()]);
+    return Number(row![0]);
+  }
+
+  async deleteMatching(prefix: string, like: string): Promise<number> {
+    const { cacheId } = await this.ready();
+    const [row] = await this.run('delete_like', `SELECT fraiseql_cache.delete_like_${cacheId}($1, $2)`, [prefix, like]);
+    return Number(row![0]);
+  }
+
+  async invalidate(dependencies: Dependencies, within?: Queryable): Promise<void> {
+    const text = 'SELECT fraiseql_cache.invalidate($1::jsonb)';
+    const values = [specText(dependencies)];
+    if (within !== undefined) {
+      await within.query(text, values);
+      return;
+    }
+    await this.ready();
+    await this.run('invalidate', text, values);
+  }
+
+  async audit(): Promise<DomainReport> {
+    await this.ready();
+    const report = new Map<string, string | null>();
+    for (const [relation, domain, problem] of await this.run(
+      'audit',
+      'SELECT relation, domain, problem FROM fraiseql_cache.audit()',
+    )) {
+      const found = problem === null ? null : `${relation}: ${problem}`;
+      report.set(domain!, [report.get(domain!), found].filter((text) => text != null).join('; ') || null);
+    }
+    return report;
+  }
+
+  async purge(): Promise<PurgeResult> {
+    const { cacheId } = await this.ready();
+    let entries: number | null = 0;
+    for (;;) {
+      const deleted = await this.purgeBatch(cacheId);
+      if (deleted === null) {
+        entries = entries === 0 ? null : entries;
+        break;
+      }
+      entries += deleted;
+      if (deleted < PURGE_BATCH) break;
+    }
+    const [compacted] = await this.run('compact', 'SELECT fraiseql_cache.compact()');
+    return { entries, logRows: compacted![0] === null ? null : Number(compacted![0]) };
+  }
+
+  /** One batch, under a lock that its own transaction holds, so that it works behind a PgBouncer too. */
+  private async purgeBatch(cacheId: number): Promise<number | null> {
+    const [row] = await this.run(
+      'purge',
+      `SELECT CASE WHEN pg_try_advisory_xact_lock(hashtext('fraiseql_cache.purge'), $1) THEN fraiseql_cache.purge_${cacheId}($2) END`,
+      [cacheId, PURGE_BATCH],
+    );
+    return row![0] === null ? null : Number(row![0]);
+  }
+
+  /** `VACUUM (ANALYZE)` the cache table and the log. Takes a while on a large table, blocks nobody. */
+  async vacuum(): Promise<void> {
+    await this.ready();
+    await this.connection.rows({ text: `VACUUM (ANALYZE) ${this.table.quoted}, fraiseql_cache.log` });
+  }
+
+  async stats(): Promise<StoreStats> {
+    await this.ready();
+    const [row] = await this.run('stats', this.statements.stats);
+    const [totalEntries, expiredEntries, tableSizeBytes, logSizeBytes] = row!.map(Number) as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    return { totalEntries, expiredEntries, tableSizeBytes, logSizeBytes };
+  }
+
+  /** Close the pool if it is the cache's own. */
+  async close(): Promise<void> {
+    await this.connection.close();
+  }
+
+  private async run(name: string, text: string, values?: unknown[]): Promise<TextRows> {
+    const query: Statement = { text, values };
+    if (this.options.prepare !== false) query.name = `result_cache_${name}_${this.installation?.cacheId ?? 0}`;
+    try {
+      return await this.connection.rows(query);
+    } catch (error) {
+      // Somebody dropped the table or the schema: make everything anew at the next use.
+      if (['42P01', '42883', '3F000'].includes((error as { code?: string }).code ?? '')) this.installation = null;
+      throw error;
+    }
+  }
+}
+
+function parseAnswer(rows: TextRows): ExchangeAnswer | null {
+  const header = rows.find(([key]) => key === null)?.[1];
+  if (header == null) return null;
+  const lines = header.split('\n');
+  const [snapshot, incarnation, horizon, now] = lines[0]!.split(' ');
+  return {
+    fence: parseSnapshot(snapshot!, incarnation!),
+    horizon: Number(horizon),
+    now: Number(now),
+    touched: lines.length - 1 > MOST_TOUCHES ? 'everything' : lines.slice(1).map(parseTouch),
+    rows: rows.flatMap(([key, proof, types, json]) =>
+      key === null ? [] : parseRow(key!, proof!, types ?? null, json!),
+    ),
+  };
+}
+
+/** `123 tag`, or `123+tag` for a settled one. */
+function parseTouch(line: string): Touch {
+  const end = /[ +]/.exec(line)!.index;
+  return { xid: Number(line.slice(0, end)), settled: line[end] === '+', tag: line.slice(end + 1) };
+}
+
+/** Rows that other versions or other hands wrote are not there, as far as this one is concerned. */
+function parseRow(key: string, proofText: string, types: string | null, json: string): StoredRow[] {
+  try {
+    return [{ key, proof: parseProof(proofText), proofText, json, types }];
+  } catch {
+    return [];
+  }
+}
+
+function parseProof(text: string): Proof {
+  const [lo, hi, open, incarnation, expiresAt, cachedAt, computeMs, tags] = JSON.parse(text) as [
+    number,
+    number,
+    number[],
+    string,
+    number,
+    number,
+    number | null,
+    string[],
+  ];
+  if (!Number.isSafeInteger(lo) || !Number.isSafeInteger(hi) || !Array.isArray(open) || !Array.isArray(tags))
+    throw new TypeError('not a proof');
+  return { fence: { lo, hi, open, incarnation }, expiresAt, cachedAt, computeMs, tags };
+}
+
+function specText({ domains, free, rows }: Dependencies): string | null {
+  if (domains.length === 0 && free.length === 0 && rows.length === 0) return null;
+  return JSON.stringify({ domains, free, rows }, (_, value: unknown) =>
+    typeof value === 'bigint' ? String(value) : value,
+  );
+}
+
+function arrayLiteral(values: readonly string[]): string {
+  return `{${values.map((value) => `"${value.replace(/["\\]/g, '\\$&')}"`).join(',')}}`;
+}

@@ -1,0 +1,216 @@
+-- Watched tables: which relation feeds which domain, and the triggers compiled for it.
+
+CREATE TABLE fraiseql_cache.watched (
+  id            integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  relation      regclass NOT NULL UNIQUE,
+  domain        text     NOT NULL CHECK (domain <> ''),
+  tenant_column text,
+  -- Groups of columns that get column tags: [["id"], ["tenant_id"], ["order_id", "line"]].
+  tag_columns   jsonb    NOT NULL,
+  row_limit     integer  NOT NULL CHECK (row_limit >= 0)
+);
+CREATE INDEX watched_domain_idx ON fraiseql_cache.watched (domain);
+
+CREATE TABLE fraiseql_cache.cascade_rules (
+  source_domain text NOT NULL,
+  target_domain text NOT NULL,
+  rule_type     text NOT NULL DEFAULT 'invalidate',
+  PRIMARY KEY (source_domain, target_domain)
+);
+
+-- The column groups of a relation that can be tags: its primary key, its tenant column, and what was asked for.
+CREATE FUNCTION fraiseql_cache.usable_tag_columns(p_relation regclass, p_tenant_column text, p_groups jsonb) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  WITH wanted AS (
+    SELECT jsonb_agg(a.attname ORDER BY a.attnum) AS columns, 0 AS rank
+      FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+     WHERE i.indrelid = p_relation AND i.indisprimary
+    HAVING count(*) > 0
+    UNION ALL SELECT jsonb_build_array(p_tenant_column), 1 WHERE p_tenant_column IS NOT NULL
+    UNION ALL SELECT g.columns, 2 FROM jsonb_array_elements(COALESCE(p_groups, '[]')) AS g (columns)
+  ), usable AS (
+    SELECT w.columns, min(w.rank) AS rank FROM wanted w
+     WHERE NOT EXISTS (
+       SELECT FROM jsonb_array_elements_text(w.columns) AS c (name)
+        LEFT JOIN pg_attribute a ON a.attrelid = p_relation AND a.attname = c.name AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE a.attname IS NULL OR fraiseql_cache.tag_kind(a.atttypid, a.attcollation) IS NULL)
+     GROUP BY w.columns
+  )
+  SELECT COALESCE(jsonb_agg(u.columns ORDER BY u.rank, u.columns::text), '[]') FROM usable u;
+$$;
+
+-- The source of one trigger function. Everything it needs is compiled into it: a write looks nothing up.
+CREATE FUNCTION fraiseql_cache.touch_source(w fraiseql_cache.watched, p_operation text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  any_tags text; -- the "some rows" tag of each column group
+  row_tags text; -- a query over the transition tables
+  -- OLD and NEW both count: a row that moves from one author to another concerns both.
+  tables text[] := CASE p_operation WHEN 'insert' THEN ARRAY['new_rows'] WHEN 'delete' THEN ARRAY['old_rows']
+                                    WHEN 'update' THEN ARRAY['new_rows', 'old_rows'] ELSE '{}' END;
+BEGIN
+  WITH groups AS (
+    SELECT e.place, fraiseql_cache.column_tag_prefix(w.domain, ARRAY(SELECT jsonb_array_elements_text(e.columns))) AS prefix,
+           (SELECT string_agg(CASE fraiseql_cache.tag_kind(a.atttypid, a.attcollation)
+                                WHEN 'text' THEN format('fraiseql_cache.tag_text(r.%I)', a.attname)
+                                ELSE format('r.%I::text', a.attname) END, ' || '','' || ' ORDER BY c.place)
+              FROM jsonb_array_elements_text(e.columns) WITH ORDINALITY AS c (name, place)
+              JOIN pg_attribute a ON a.attrelid = w.relation AND a.attname = c.name) AS value
+      FROM jsonb_array_elements(w.tag_columns) WITH ORDINALITY AS e (columns, place)
+  )
+  SELECT (SELECT string_agg(format('(%L)', g.prefix || '*'), ', ' ORDER BY g.place) FROM groups g),
+         (SELECT string_agg(format('SELECT %L || %s FROM %s r', g.prefix, g.value, t.name), ' UNION ' ORDER BY g.place, t.name)
+            FROM groups g, unnest(tables) AS t (name))
+    INTO any_tags, row_tags;
+
+  RETURN concat_ws(E'\n',
+    'DECLARE',
+    '  this bigint;',
+    '  changed bigint;',
+    'BEGIN',
+    CASE WHEN p_operation <> 'truncate' THEN concat_ws(E'\n',
+      format('  SELECT count(*) INTO changed FROM (SELECT FROM %s LIMIT %s) AS few;', tables[1], w.row_limit + 1),
+      '  IF changed = 0 THEN RETURN NULL; END IF;') END,
+    '  this := pg_current_xact_id()::text::bigint;',
+    '  INSERT INTO fraiseql_cache.log (tag, xid, relation, operation, at, application)',
+    format('    VALUES (%L, this, TG_RELID, %L, clock_timestamp(), current_setting(''application_name''))',
+           fraiseql_cache.domain_tag(w.domain), left(p_operation, 1)),
+    '    ON CONFLICT DO NOTHING;',
+    CASE
+      WHEN any_tags IS NULL THEN NULL
+      WHEN p_operation = 'truncate' THEN
+        format('  INSERT INTO fraiseql_cache.log (tag, xid) SELECT t.tag, this FROM (VALUES %s) AS t (tag) ON CONFLICT DO NOTHING;', any_tags)
+      ELSE concat_ws(E'\n',
+        format('  IF changed > %s THEN', w.row_limit),
+        format('    INSERT INTO fraiseql_cache.log (tag, xid) SELECT t.tag, this FROM (VALUES %s) AS t (tag) ON CONFLICT DO NOTHING;', any_tags),
+        '  ELSE',
+        format('    INSERT INTO fraiseql_cache.log (tag, xid) SELECT t.tag, this FROM (%s) AS t (tag) WHERE t.tag IS NOT NULL ORDER BY 1 ON CONFLICT DO NOTHING;', row_tags),
+        '  END IF;')
+    END,
+    '  RETURN NULL;',
+    'END');
+END $$;
+
+-- Void whatever a domain has: its own tag and the "some rows" tag of each of its columns.
+CREATE FUNCTION fraiseql_cache.domain_tags(p_domain text) RETURNS text[]
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT array_agg(t.tag) FROM (
+    SELECT fraiseql_cache.domain_tag(p_domain) AS tag
+    UNION SELECT fraiseql_cache.column_tag_prefix(w.domain, ARRAY(SELECT jsonb_array_elements_text(g.columns))) || '*'
+      FROM fraiseql_cache.watched w, jsonb_array_elements(w.tag_columns) AS g (columns) WHERE w.domain = p_domain) t;
+$$;
+
+CREATE FUNCTION fraiseql_cache.touch_domains(domains text[]) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT fraiseql_cache.touch(ARRAY(SELECT t.tag FROM unnest(domains) AS d (name), unnest(fraiseql_cache.domain_tags(d.name)) AS t (tag)));
+$$;
+
+-- The triggers a relation should carry, and what is wrong with those it does carry (NULL where nothing is).
+CREATE FUNCTION fraiseql_cache.audit() RETURNS TABLE (relation regclass, domain text, problem text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  -- Partitions and inheritance children must be watched themselves: a statement that names them fires only their own triggers.
+  WITH RECURSIVE family AS (
+    SELECT w.relation::oid AS oid, w.domain FROM fraiseql_cache.watched w
+    UNION SELECT h.inhrelid, f.domain FROM family f JOIN pg_inherits h ON h.inhparent = f.oid
+  )
+  SELECT f.oid::regclass, f.domain,
+    CASE
+      WHEN c.oid IS NULL THEN 'the table no longer exists'
+      WHEN w.id IS NULL THEN 'a partition or child table without triggers'
+      WHEN s.subscribed THEN 'fed by logical replication, which fires no statement triggers'
+      ELSE (SELECT string_agg(format('trigger %s is %s', n.name, CASE WHEN t.oid IS NULL THEN 'missing' ELSE 'not ENABLE ALWAYS' END), '; ' ORDER BY n.name)
+              FROM unnest(ARRAY['insert', 'update', 'delete', 'truncate']) AS o (operation)
+              CROSS JOIN LATERAL (SELECT 'fraiseql_cache_' || o.operation AS name) n
+              LEFT JOIN pg_trigger t ON t.tgrelid = f.oid AND t.tgname = n.name
+                AND t.tgfoid = to_regprocedure(format('fraiseql_cache.touch_%s_%s()', w.id, o.operation))
+             WHERE t.oid IS NULL OR t.tgenabled <> 'A')
+    END
+  FROM family f
+  LEFT JOIN pg_class c ON c.oid = f.oid
+  LEFT JOIN fraiseql_cache.watched w ON w.relation = f.oid
+  CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pg_subscription_rel r WHERE r.srrelid = f.oid) AS subscribed) s;
+$$;
+
+-- Install (or bring up to date) the triggers of one table and, if it has any, its partitions and children.
+-- Does nothing, and takes no lock on the table, where everything is as asked already.
+CREATE FUNCTION fraiseql_cache.watch(p_relation regclass, p_domain text, p_tenant_column text DEFAULT NULL,
+  p_tag_columns jsonb DEFAULT NULL, p_row_limit integer DEFAULT 100) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  wanted fraiseql_cache.watched;
+  child regclass;
+  operation text;
+  done boolean := false;
+BEGIN
+  IF p_tenant_column IS NOT NULL AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = p_relation AND a.attname = p_tenant_column AND NOT a.attisdropped) THEN
+    RAISE EXCEPTION 'table % has no column "%"; name its tenant column, or NULL if it has none', p_relation, p_tenant_column USING ERRCODE = 'undefined_column';
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = p_relation AND c.relkind IN ('r', 'p')) THEN
+    RAISE EXCEPTION '% is not a table; watch the tables behind it instead', p_relation USING ERRCODE = 'wrong_object_type';
+  END IF;
+  PERFORM pg_advisory_xact_lock(hashtext('fraiseql_cache.watch'));
+
+  wanted.tag_columns := fraiseql_cache.usable_tag_columns(p_relation, p_tenant_column, p_tag_columns);
+  IF NOT EXISTS (SELECT FROM fraiseql_cache.watched w WHERE w.relation = p_relation AND w.domain = p_domain
+                    AND w.tenant_column IS NOT DISTINCT FROM p_tenant_column AND w.tag_columns = wanted.tag_columns AND w.row_limit = p_row_limit)
+     OR EXISTS (SELECT FROM fraiseql_cache.audit() a WHERE a.relation = p_relation AND a.problem IS NOT NULL)
+  THEN
+    -- Entries made under an old domain name would otherwise outlive it.
+    PERFORM fraiseql_cache.touch_domains(ARRAY(SELECT w.domain FROM fraiseql_cache.watched w WHERE w.relation = p_relation));
+    INSERT INTO fraiseql_cache.watched AS w (relation, domain, tenant_column, tag_columns, row_limit)
+      VALUES (p_relation, p_domain, p_tenant_column, wanted.tag_columns, p_row_limit)
+      ON CONFLICT (relation) DO UPDATE SET domain = EXCLUDED.domain, tenant_column = EXCLUDED.tenant_column,
+        tag_columns = EXCLUDED.tag_columns, row_limit = EXCLUDED.row_limit
+      RETURNING * INTO wanted;
+
+    FOREACH operation IN ARRAY ARRAY['insert', 'update', 'delete', 'truncate'] LOOP
+      EXECUTE format('CREATE OR REPLACE FUNCTION fraiseql_cache.touch_%s_%s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
+        wanted.id, operation, fraiseql_cache.touch_source(wanted, operation));
+      EXECUTE format('CREATE OR REPLACE TRIGGER fraiseql_cache_%s AFTER %s ON %s %s FOR EACH STATEMENT EXECUTE FUNCTION fraiseql_cache.touch_%s_%1$s()',
+        operation, upper(operation), p_relation,
+        CASE operation WHEN 'insert' THEN 'REFERENCING NEW TABLE AS new_rows'
+                       WHEN 'update' THEN 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows'
+                       WHEN 'delete' THEN 'REFERENCING OLD TABLE AS old_rows' END,
+        wanted.id);
+      -- ALWAYS: also under session_replication_role = replica.
+      EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER fraiseql_cache_%s', p_relation, operation);
+    END LOOP;
+    PERFORM fraiseql_cache.touch_domains(ARRAY[p_domain]);
+    done := true;
+  END IF;
+
+  FOR child IN SELECT h.inhrelid::regclass FROM pg_inherits h WHERE h.inhparent = p_relation LOOP
+    done := fraiseql_cache.watch(child, p_domain, p_tenant_column, p_tag_columns, p_row_limit) OR done;
+  END LOOP;
+  RETURN done;
+END $$;
+
+CREATE FUNCTION fraiseql_cache.unwatch(p_relation regclass) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  gone fraiseql_cache.watched;
+  operation text;
+  child regclass;
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtext('fraiseql_cache.watch'));
+  PERFORM fraiseql_cache.touch_domains(ARRAY(SELECT w.domain FROM fraiseql_cache.watched w WHERE w.relation = p_relation));
+  DELETE FROM fraiseql_cache.watched w WHERE w.relation = p_relation RETURNING * INTO gone;
+  IF gone.id IS NULL THEN
+    RETURN false;
+  END IF;
+  FOREACH operation IN ARRAY ARRAY['insert', 'update', 'delete', 'truncate'] LOOP
+    EXECUTE format('DROP TRIGGER IF EXISTS fraiseql_cache_%s ON %s', operation, p_relation);
+    EXECUTE format('DROP FUNCTION IF EXISTS fraiseql_cache.touch_%s_%s()', gone.id, operation);
+  END LOOP;
+  FOR child IN SELECT h.inhrelid::regclass FROM pg_inherits h WHERE h.inhparent = p_relation LOOP
+    PERFORM fraiseql_cache.unwatch(child);
+  END LOOP;
+  RETURN true;
+END $$;
+
+-- The call FraiseQL's Python client makes.
+CREATE FUNCTION fraiseql_cache.setup_table_invalidation(table_name text, domain_name text, tenant_column text DEFAULT NULL) RETURNS void
+LANGUAGE sql VOLATILE AS $$
+  -- No pinned search_path: the caller's decides which table an unqualified name means.
+  SELECT fraiseql_cache.watch(table_name::regclass, domain_name, tenant_column);
+$$;

@@ -1,0 +1,97 @@
+-- What every exchange begins with, in one text: a line of fence, incarnation, horizon and server time, then a line
+-- per tag touched since the caller's last fence. A function, so that the probes below are planned once a session with
+-- settings of their own: a sequential or bitmap scan chosen while the log was empty would be kept when it is not.
+CREATE FUNCTION fraiseql_cache.header(p_lo bigint, p_hi bigint, p_open bigint[], p_most integer) RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+  head text;
+  touched text;
+  line text;
+BEGIN
+  SELECT concat_ws(' ', pg_current_snapshot(), i.id, i.horizon, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) INTO head
+    FROM fraiseql_cache.incarnation i WHERE i.xmin = i.born;
+  IF head IS NULL THEN
+    RETURN NULL;
+  END IF;
+
+  SELECT string_agg(concat(l.xid, CASE WHEN l.settled THEN '+' ELSE ' ' END, l.tag), E'\n') INTO touched
+    FROM (SELECT l.xid, l.settled, l.tag FROM fraiseql_cache.log l WHERE l.xid >= p_hi ORDER BY l.xid LIMIT p_most) l;
+  IF p_lo < p_hi THEN
+    SELECT string_agg(concat(l.xid, '+', l.tag), E'\n') INTO line
+      FROM (SELECT l.xid, l.tag FROM fraiseql_cache.log l WHERE l.settled AND l.xid >= p_lo AND l.xid < p_hi ORDER BY l.xid LIMIT p_most) l;
+    touched := concat_ws(E'\n', touched, line);
+    SELECT string_agg(concat(l.xid, CASE WHEN l.settled THEN '+' ELSE ' ' END, l.tag), E'\n') INTO line
+      FROM (SELECT l.xid, l.settled, l.tag FROM unnest(p_open) AS o (xid)
+              CROSS JOIN LATERAL (SELECT l.* FROM fraiseql_cache.log l WHERE l.xid = o.xid ORDER BY l.xid LIMIT p_most) l LIMIT p_most) l;
+    touched := concat_ws(E'\n', touched, line);
+  END IF;
+  RETURN concat_ws(E'\n', head, NULLIF(touched, ''));
+END $$;
+
+-- Whether nothing that any of the tags names became visible after the fence: one probe per question, because one
+-- condition with ORs becomes a scan. Used for rows fenced before a process began to listen.
+CREATE FUNCTION fraiseql_cache.untouched(p_tags text[], p_lo bigint, p_hi bigint, p_open bigint[]) RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+  this text;
+  newest bigint;
+BEGIN
+  FOREACH this IN ARRAY p_tags LOOP
+    SELECT l.xid INTO newest FROM fraiseql_cache.log l WHERE l.tag = this ORDER BY l.tag DESC, l.xid DESC LIMIT 1;
+    IF newest >= p_hi THEN
+      RETURN false;
+    END IF;
+    IF p_lo < p_hi THEN
+      PERFORM FROM fraiseql_cache.log l WHERE l.settled AND l.tag = this AND l.xid >= p_lo ORDER BY l.tag, l.xid LIMIT 1;
+      IF FOUND THEN
+        RETURN false;
+      END IF;
+      PERFORM FROM unnest(p_open) AS o (xid) CROSS JOIN LATERAL
+        (SELECT FROM fraiseql_cache.log l WHERE l.tag = this AND l.xid = o.xid LIMIT 1) l LIMIT 1;
+      IF FOUND THEN
+        RETURN false;
+      END IF;
+    END IF;
+  END LOOP;
+  RETURN true;
+END $$;
+
+-- The tags of column values, encoded by the type of the watched column; NULL where a value cannot narrow, and the
+-- caller falls back to the domain's tag.
+CREATE FUNCTION fraiseql_cache.column_tag(p_domain text, p_values jsonb) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  WITH asked AS (
+    SELECT w.relation, g.columns FROM fraiseql_cache.watched w, jsonb_array_elements(w.tag_columns) AS g (columns)
+     WHERE w.domain = p_domain
+       AND (SELECT count(*) FROM jsonb_object_keys(p_values)) = jsonb_array_length(g.columns)
+       AND p_values ?& ARRAY(SELECT jsonb_array_elements_text(g.columns))
+  ), written AS (
+    SELECT fraiseql_cache.column_tag_prefix(p_domain, ARRAY(SELECT jsonb_array_elements_text(a.columns)))
+           || (SELECT CASE WHEN bool_and(v.text IS NOT NULL) THEN string_agg(v.text, ',' ORDER BY v.place) END
+                 FROM (SELECT c.place, fraiseql_cache.tag_value(fraiseql_cache.tag_kind(t.atttypid, t.attcollation), p_values ->> c.name) AS text
+                         FROM jsonb_array_elements_text(a.columns) WITH ORDINALITY AS c (name, place)
+                         JOIN pg_attribute t ON t.attrelid = a.relation AND t.attname = c.name) v) AS tag
+      FROM asked a
+  )
+  -- Every table of the domain must agree: where one writes the value another way, no single tag covers it.
+  SELECT CASE WHEN count(*) = (SELECT count(*) FROM fraiseql_cache.watched w WHERE w.domain = p_domain)
+               AND count(DISTINCT w.tag) = 1 AND bool_and(w.tag IS NOT NULL) THEN min(w.tag) END FROM written w;
+$$;
+
+-- An opaque number per tenant and domain that changes with every commit that touches it: a digest of what the log
+-- holds, since a maximum of transaction ids would miss an older transaction that commits later.
+CREATE VIEW fraiseql_cache.domain_version AS
+  WITH touched AS (
+    SELECT w.domain, NULL::text AS tenant_id, l.xid FROM fraiseql_cache.watched w JOIN fraiseql_cache.log l ON l.tag = fraiseql_cache.domain_tag(w.domain)
+    UNION
+    SELECT w.domain, substr(l.tag, length(p.prefix) + 1), l.xid
+      FROM fraiseql_cache.watched w
+      CROSS JOIN LATERAL (SELECT fraiseql_cache.column_tag_prefix(w.domain, ARRAY[w.tenant_column]) AS prefix) p
+      JOIN fraiseql_cache.log l ON l.tag >= p.prefix AND l.tag < p.prefix || U&'\FFFF' AND starts_with(l.tag, p.prefix)
+     WHERE w.tenant_column IS NOT NULL
+  )
+  SELECT t.tenant_id, t.domain,
+         hashtextextended(string_agg(t.xid::text, ',' ORDER BY t.xid), (SELECT i.horizon FROM fraiseql_cache.incarnation i)) AS version
+    FROM touched t GROUP BY t.tenant_id, t.domain;

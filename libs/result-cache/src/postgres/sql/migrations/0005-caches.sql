@@ -1,0 +1,147 @@
+-- Caches: one UNLOGGED table of entries each, and the functions that write it.
+
+CREATE TABLE fraiseql_cache.caches (
+  id         integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  relation   text    NOT NULL UNIQUE, -- quoted and qualified; not a regclass, because the table may be dropped and made anew
+  max_ttl    integer NOT NULL         -- seconds; the horizon may not overtake the longest life an entry can have
+);
+
+-- The tags of an entry that depends on the rows with these column values, or on the whole domain where that cannot be said.
+CREATE FUNCTION fraiseql_cache.narrow_tags(p_domain text, p_values jsonb) RETURNS text[]
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN t.tag IS NULL THEN ARRAY[fraiseql_cache.domain_tag(p_domain)]
+              ELSE ARRAY[t.tag, left(t.tag, strpos(t.tag, '=')) || '*'] END
+    FROM (SELECT fraiseql_cache.column_tag(p_domain, p_values) AS tag) t;
+$$;
+
+-- What a reader declares it depends on, as tags: {"domains": [...], "free": [...], "rows": [[domain, {column: value}], ...]}.
+CREATE FUNCTION fraiseql_cache.dependency_tags(p_spec jsonb) RETURNS text[]
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT COALESCE(array_agg(t.tag ORDER BY t.tag), '{}') FROM (
+    SELECT fraiseql_cache.domain_tag(d.name) AS tag FROM jsonb_array_elements_text(p_spec -> 'domains') AS d (name)
+    UNION SELECT fraiseql_cache.free_tag(f.name) FROM jsonb_array_elements_text(p_spec -> 'free') AS f (name)
+    UNION SELECT n.tag FROM jsonb_array_elements(p_spec -> 'rows') AS r (pair), unnest(fraiseql_cache.narrow_tags(r.pair ->> 0, r.pair -> 1)) AS n (tag)) t;
+$$;
+
+-- Invalidate by hand what the same words name: as if each of these rows, or any row of these domains, had been written.
+CREATE FUNCTION fraiseql_cache.invalidate(p_spec jsonb) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT fraiseql_cache.touch(ARRAY(
+    SELECT t.tag FROM jsonb_array_elements_text(p_spec -> 'domains') AS d (name), unnest(fraiseql_cache.domain_tags(d.name)) AS t (tag)
+    UNION SELECT fraiseql_cache.free_tag(f.name) FROM jsonb_array_elements_text(p_spec -> 'free') AS f (name)
+    -- Of such a row one column is known; what its other columns hold is not, so they are touched as "some rows".
+    UNION SELECT n.tag FROM jsonb_array_elements(p_spec -> 'rows') AS r (pair)
+      CROSS JOIN LATERAL (SELECT fraiseql_cache.column_tag(r.pair ->> 0, r.pair -> 1) AS named) c
+      CROSS JOIN LATERAL (SELECT c.named AS tag UNION ALL
+                          SELECT t.tag FROM unnest(fraiseql_cache.domain_tags(r.pair ->> 0)) AS t (tag)
+                           WHERE c.named IS NULL OR t.tag <> left(c.named, strpos(c.named, '=')) || '*') n));
+$$;
+
+-- The source of a cache's store function. Keys are sorted, because two batches that share keys would otherwise deadlock.
+CREATE FUNCTION fraiseql_cache.store_source(p_table text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT format($source$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  INSERT INTO %1$s AS c (cache_key, cache_value, value_types, expires_at, tags, lo, hi, open, incarnation, proof, cached_at, tenant_id, view_name, compute_ms, value_bytes)
+  SELECT u.key, u.value::json, u.types, l.cached_at + l.ttl, n.tags, u.lo, u.hi, u.open::bigint[], u.incarnation,
+         json_build_array(u.lo, u.hi, u.open::bigint[], u.incarnation, floor(extract(epoch FROM l.cached_at + l.ttl) * 1000)::bigint,
+                          floor(extract(epoch FROM l.cached_at) * 1000)::bigint, u.compute_ms, n.tags)::text,
+         l.cached_at, u.tenant, u.view, u.compute_ms, octet_length(u.value)
+    FROM unnest(p_keys, p_values, p_types, p_tags, p_specs, p_lo, p_hi, p_open, p_incarnation, p_ttl_ms, p_tenants, p_views, p_compute_ms)
+           AS u (key, value, types, tags, spec, lo, hi, open, incarnation, ttl_ms, tenant, view, compute_ms)
+    CROSS JOIN LATERAL (SELECT clock_timestamp() AS cached_at, LEAST(u.ttl_ms, p_max_ttl * 1000::bigint) * interval '1 ms' AS ttl) l
+    CROSS JOIN LATERAL (SELECT CASE WHEN u.spec IS NULL THEN u.tags::text[] ELSE u.tags::text[] || fraiseql_cache.dependency_tags(u.spec::jsonb) END AS tags) n
+    -- A fence of another incarnation, or from below the horizon, proves nothing any more.
+    JOIN fraiseql_cache.incarnation i ON i.id = u.incarnation AND i.xmin = i.born AND u.lo >= i.horizon
+   ORDER BY u.key
+  ON CONFLICT ON CONSTRAINT %2$I DO UPDATE SET cache_value = EXCLUDED.cache_value, value_types = EXCLUDED.value_types, expires_at = EXCLUDED.expires_at,
+    tags = EXCLUDED.tags, lo = EXCLUDED.lo, hi = EXCLUDED.hi, open = EXCLUDED.open, incarnation = EXCLUDED.incarnation, proof = EXCLUDED.proof,
+    cached_at = EXCLUDED.cached_at, tenant_id = EXCLUDED.tenant_id, view_name = EXCLUDED.view_name, compute_ms = EXCLUDED.compute_ms, value_bytes = EXCLUDED.value_bytes
+    -- A slow computation must not replace what was computed from newer data.
+    WHERE c.incarnation <> EXCLUDED.incarnation OR c.hi <= EXCLUDED.hi OR c.expires_at <= now()
+  RETURNING c.cache_key, c.proof;
+END$source$, p_table, (SELECT conname FROM pg_constraint WHERE conrelid = p_table::regclass AND contype = 'p'));
+$$;
+
+-- Create the table of a cache where it is missing, and its functions; returns the cache's id. Safe from any number of
+-- processes at once, and again after somebody dropped the table.
+CREATE FUNCTION fraiseql_cache.create_cache(p_schema text, p_table text, p_max_ttl integer, p_partitions integer DEFAULT 0) RETURNS integer
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  qualified text := format('%I.%I', p_schema, p_table);
+  cache fraiseql_cache.caches;
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtext('fraiseql_cache.caches'));
+  SELECT * INTO cache FROM fraiseql_cache.caches c WHERE c.relation = qualified;
+
+  IF to_regclass(qualified) IS NULL THEN
+    EXECUTE format(
+      'CREATE %s TABLE %s (
+         cache_key   text COLLATE "C" PRIMARY KEY,
+         cache_value json        NOT NULL,
+         value_types text,
+         expires_at  timestamptz NOT NULL,
+         tags        text[]      NOT NULL,
+         lo          bigint      NOT NULL,
+         hi          bigint      NOT NULL,
+         open        bigint[]    NOT NULL,
+         incarnation uuid        NOT NULL,
+         proof       text        NOT NULL,
+         cached_at   timestamptz NOT NULL,
+         tenant_id   text,
+         view_name   text,
+         compute_ms  real,
+         value_bytes integer     NOT NULL
+       ) %s',
+      CASE WHEN p_partitions > 0 THEN '' ELSE 'UNLOGGED' END, qualified,
+      CASE WHEN p_partitions > 0 THEN 'PARTITION BY HASH (cache_key)' END);
+    EXECUTE format('COMMENT ON COLUMN %s.proof IS %L', qualified,
+      'fence, incarnation, expiry and tags as one text: what a reader needs beside the value, in one column on the wire');
+    -- A partitioned table has no storage of its own: each partition must be UNLOGGED by itself.
+    FOR part IN 0 .. p_partitions - 1 LOOP
+      EXECUTE format('CREATE UNLOGGED TABLE %I.%I PARTITION OF %s FOR VALUES WITH (MODULUS %s, REMAINDER %s)',
+        p_schema, p_table || '_' || part, qualified, p_partitions, part);
+    END LOOP;
+    EXECUTE format('CREATE INDEX %I ON %s (expires_at)', p_table || '_expires_idx', qualified);
+    DELETE FROM fraiseql_cache.caches c WHERE c.id = cache.id;
+    cache := NULL;
+  ELSIF cache.id IS NULL AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass(qualified) AND a.attname = 'proof') THEN
+    RAISE EXCEPTION 'table % exists already and is not a cache; choose another tableName or drop it', qualified USING ERRCODE = 'duplicate_table';
+  END IF;
+
+  IF cache.id IS NOT NULL THEN
+    -- Only ever longer: entries of the longer life may exist already.
+    UPDATE fraiseql_cache.caches c SET max_ttl = p_max_ttl WHERE c.id = cache.id AND c.max_ttl < p_max_ttl;
+    RETURN cache.id;
+  END IF;
+
+  INSERT INTO fraiseql_cache.caches (relation, max_ttl) VALUES (qualified, p_max_ttl) RETURNING * INTO cache;
+  EXECUTE format(
+    'CREATE FUNCTION fraiseql_cache.store_%s(p_keys text[], p_values text[], p_types text[], p_tags text[], p_specs text[], p_lo bigint[], p_hi bigint[],
+       p_open text[], p_incarnation uuid[], p_ttl_ms bigint[], p_tenants text[], p_views text[], p_compute_ms real[], p_max_ttl integer)
+     RETURNS TABLE (key text, proof text) LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
+    cache.id, fraiseql_cache.store_source(qualified));
+  -- Expired entries, and those no process can ever use again; at most so many, so that a purge never holds many row locks.
+  EXECUTE format(
+    'CREATE FUNCTION fraiseql_cache.purge_%s(p_most integer) RETURNS bigint LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
+    cache.id, format(
+      'WITH dead AS MATERIALIZED (SELECT c.cache_key FROM %1$s c WHERE c.expires_at <= now() ORDER BY c.expires_at LIMIT p_most FOR UPDATE SKIP LOCKED),
+            gone AS (DELETE FROM %1$s c USING dead d WHERE c.cache_key = d.cache_key RETURNING 1)
+       SELECT count(*) FROM gone', qualified));
+  -- Deleting a row is not enough: other processes hold copies, and a computation under way would bring it back.
+  EXECUTE format(
+    'CREATE FUNCTION fraiseql_cache.delete_%s(p_keys text[]) RETURNS bigint LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
+    cache.id, format(
+      'SELECT fraiseql_cache.touch(ARRAY(SELECT ''!'' || k.key FROM unnest(p_keys) AS k (key)));
+       WITH gone AS (DELETE FROM %s c WHERE c.cache_key = ANY (p_keys) RETURNING c.expires_at)
+       SELECT count(*) FROM gone WHERE gone.expires_at > now()', qualified));
+  EXECUTE format(
+    'CREATE FUNCTION fraiseql_cache.delete_like_%s(p_from text, p_like text) RETURNS bigint LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
+    cache.id, format(
+      'SELECT fraiseql_cache.touch(ARRAY[''~'', ''~'' || p_like]);
+       WITH gone AS (DELETE FROM %s c WHERE starts_with(c.cache_key, p_from) AND c.cache_key >= p_from AND c.cache_key LIKE p_like RETURNING 1)
+       SELECT count(*) FROM gone', qualified));
+  RETURN cache.id;
+END $$;
