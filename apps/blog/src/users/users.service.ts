@@ -1,0 +1,51 @@
+import { ConflictException, Injectable, NotFoundException } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { QueryFailedError, Repository } from 'typeorm';
+import { User } from '../database/entities/user.entity.js';
+import { type Page } from '../input.js';
+import { TenantContext } from '../tenancy/tenant-context.js';
+
+/** The users of the current tenant; those of other tenants do not exist here. */
+@Injectable()
+export class UsersService {
+  constructor(
+    @InjectRepository(User) private readonly users: Repository<User>,
+    private readonly tenant: TenantContext,
+  ) {}
+
+  list({ limit, offset }: Page): Promise<User[]> {
+    return this.users.find({ where: { tenantId: this.tenant.id }, order: { id: 'ASC' }, take: limit, skip: offset });
+  }
+
+  find(id: number): Promise<User | null> {
+    return this.users.findOneBy({ id, tenantId: this.tenant.id });
+  }
+
+  /** @throws NotFoundException */
+  async get(id: number): Promise<User> {
+    const user = await this.find(id);
+    if (user === null) throw new NotFoundException(`there is no user ${id}`);
+    return user;
+  }
+
+  /** @throws ConflictException when another user of the tenant has this e-mail address. */
+  async create(name: string, email: string): Promise<User> {
+    try {
+      return await this.users.save(this.users.create({ tenantId: this.tenant.id, name, email }));
+    } catch (error) {
+      if (isUniqueViolation(error)) throw new ConflictException(`there is already a user with the email ${email}`);
+      throw error;
+    }
+  }
+
+  /** @throws NotFoundException */
+  async rename(id: number, name: string): Promise<User> {
+    const { affected } = await this.users.update({ id, tenantId: this.tenant.id }, { name });
+    if (affected === 0) throw new NotFoundException(`there is no user ${id}`);
+    return this.get(id);
+  }
+}
+
+function isUniqueViolation(error: unknown): boolean {
+  return error instanceof QueryFailedError && (error.driverError as { code?: string }).code === '23505';
+}
