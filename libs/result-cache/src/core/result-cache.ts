@@ -2,18 +2,15 @@ import { systemClock, type Clock } from './clock.js';
 import { Computation } from './computation.js';
 import { ttlToMs, type Ttl } from './duration.js';
 import { CacheConfigurationError, UndecodableValueError, UnstorableValueError } from './errors.js';
-import { events, type CacheEvent } from './events.js';
-import { Exchange, type Reply } from './exchange.js';
+import { type Reply } from './exchange.js';
 import { type Fence } from './fence.js';
-import { FillQueue } from './fill-queue.js';
 import { storableKey } from './raw-key.js';
-import { reportOutcome } from './outcome.js';
+import { Recorder, type Reading } from './recorder.js';
 import { parsePattern } from './pattern.js';
 import { Policy, saysWhenVoid, type EntryOptions } from './policy.js';
-import { StatsRecorder, type CacheStats } from './stats.js';
+import { Session } from './session.js';
+import { type CacheStats } from './stats.js';
 import { type CacheStore, type Dependencies, type PurgeResult, type Queryable, type StoredRow } from './store.js';
-import { TouchMemory } from './touch-memory.js';
-import { DomainWatch } from './domain-watch.js';
 import { decodeValue, encodeValue, type EncodedValue } from './values/index.js';
 
 export interface ResultCacheOptions {
@@ -66,17 +63,11 @@ export class ResultCache {
   readonly maxTtlMs: number;
   readonly store: CacheStore;
   private readonly clock: Clock;
-  private readonly stats: StatsRecorder;
-  private readonly memory = new TouchMemory();
-  private readonly exchange: Exchange;
-  private readonly fills: FillQueue;
-  private readonly domains: DomainWatch;
-  private readonly running = new Map<string, Computation>();
+  private readonly recorder: Recorder;
+  private readonly session: Session;
   private readonly maxValueBytes: number;
   private readonly tracks: boolean;
   private readonly plain: Policy;
-  /** Views already complained about: an unstorable value is logged once for each. */
-  private readonly complained = new Set<string>();
 
   /** @throws CacheConfigurationError for a wrong option. */
   constructor(options: ResultCacheOptions) {
@@ -87,11 +78,8 @@ export class ResultCache {
     this.defaultTtl = options.defaultTtl ?? Math.min(300, this.maxTtlMs / 1000);
     this.maxValueBytes = positive(options.maxValueBytes ?? 100_000, 'maxValueBytes');
     this.tracks = options.invalidation !== 'ttl';
-    this.stats = new StatsRecorder(options.enableStats ?? true);
-    const onError = (operation: string, error: Error): void => this.failed(operation, error);
-    this.exchange = new Exchange(this.store, this.memory, undefined, onError);
-    this.fills = new FillQueue(this.store, onError);
-    this.domains = new DomainWatch(this.store, onError);
+    this.recorder = new Recorder(this.name, options.enableStats ?? true);
+    this.session = Session.of(options.store);
     this.plain = this.policy({ untracked: true });
   }
 
@@ -109,7 +97,7 @@ export class ResultCache {
 
   /** A fence, to be taken before computing a value that is stored with `set` later. */
   async fence(): Promise<Fence> {
-    return (await this.exchange.ask()).fence;
+    return (await this.session.ask()).fence;
   }
 
   /** The value of a key, or `undefined` where there is none or it is void. A stored `undefined` looks the same; see {@link exists}. */
@@ -165,12 +153,12 @@ export class ResultCache {
 
     const found = this.decode<T>(reply, policy);
     if (found !== undefined) {
-      this.hit(policy.view, found.row, reply.now, started, tenantId);
+      this.hit(found.row, reply.now, policy.view, started, tenantId);
       return found.value;
     }
-    const running = this.running.get(key);
-    if (running?.isJoinable(this.memory)) return this.join(running, compute, policy, reply, tenantId);
-    this.miss(policy.view, started, tenantId);
+    const running = this.session.running.get(key);
+    if (running?.isJoinable(this.session.memory)) return this.join(running, compute, policy, reply, tenantId);
+    this.recorder.miss(this.reading(policy.view, started, tenantId));
     return this.compute(key, compute, policy, reply, tenantId);
   }
 
@@ -198,7 +186,7 @@ export class ResultCache {
     if (fence === undefined) return false;
     const { json, types, bytes } = encodeValue(value, { registry: policy.registry, maxBytes: this.maxValueBytes });
     const { ttlMs, dependencies, view } = policy;
-    const proof = await this.fills.add({
+    const proof = await this.session.fills.add({
       key: storableKey(key),
       json,
       types,
@@ -210,7 +198,7 @@ export class ResultCache {
       computeMs: null,
       tenantId: options.tenantId ?? null,
     });
-    if (proof !== null) this.stored(policy, bytes);
+    if (proof !== null) this.recorder.stored(policy.view, bytes);
     return proof !== null;
   }
 
@@ -246,63 +234,62 @@ export class ResultCache {
    */
   async invalidate(what: Partial<Dependencies>, within?: Queryable): Promise<void> {
     const dependencies = { domains: [], free: [], rows: [], ...what };
-    await this.store.invalidate(dependencies, within);
-    this.publish({ type: 'invalidated', domains: dependencies.domains, tags: dependencies.free });
+    await this.session.invalidate(dependencies, within);
+    this.recorder.invalidated(dependencies.domains, dependencies.free);
   }
 
   /** Delete expired entries, trim the invalidation log, and look again whether all triggers are in place. */
   async purge(): Promise<PurgeResult> {
     const result = await this.store.purge();
-    await this.domains.refresh();
-    this.publish({ type: 'purged', ...result });
+    await this.session.domains.refresh();
+    this.recorder.purged(result.entries, result.logRows);
     return result;
   }
 
   /** What is wrong with a domain's triggers, `null` if nothing, `undefined` if no table feeds it. */
   async domainProblem(domain: string): Promise<string | null | undefined> {
-    return this.domains.problem(domain);
+    return this.session.domains.problem(domain);
   }
 
   async getStats(): Promise<CacheStats> {
-    return { ...this.stats.snapshot(), ...(await this.store.stats()) };
+    return { ...this.recorder.snapshot(), ...(await this.store.stats()) };
   }
 
   /** The counters of this process, without asking the database. */
-  counters(): ReturnType<StatsRecorder['snapshot']> {
-    return this.stats.snapshot();
+  counters(): ReturnType<Recorder['snapshot']> {
+    return this.recorder.snapshot();
   }
 
   resetStats(): void {
-    this.stats.reset();
+    this.recorder.reset();
   }
 
   /** Wait until everything computed so far is stored. */
   async drain(): Promise<void> {
-    await Promise.all([...this.running.values()].map((computation) => computation.ended()));
-    await this.fills.drain();
+    await this.session.drain();
   }
 
   private async read<T>(key: string, policy: Policy, view: string): Promise<{ value: T; row: StoredRow } | undefined> {
     const started = this.clock.monotonic();
     const reply = await this.ask(key);
     if (reply === null) {
-      this.bypassed(view, 'unavailable');
+      this.recorder.bypassed(view, 'unavailable');
       return undefined;
     }
     const found = this.decode<T>(reply, policy);
     if (found === undefined) {
       // A computation that finds nothing here would not be told when somebody sets it.
       Computation.current()?.spoil();
-      this.miss(view, started);
-    } else this.hit(view, found.row, reply.now, started);
+      this.recorder.miss(this.reading(view, started));
+    } else this.hit(found.row, reply.now, view, started);
     return found;
   }
 
   private async ask(key?: string): Promise<Reply | null> {
     try {
-      return await this.exchange.ask(key);
+      return await this.session.ask(key);
     } catch (error) {
-      this.failed('exchange', error as Error);
+      this.recorder.failed('exchange', error as Error);
       return null;
     }
   }
@@ -326,9 +313,7 @@ export class ResultCache {
   ): Promise<T> {
     const shared = await running.share();
     if (shared === null) return this.bypass(compute, policy, 'unstorable');
-    this.stats.count('joined');
-    reportOutcome({ cache: this.name, view: policy.view, status: 'miss', reason: 'joined' });
-    this.publish({ type: 'joined', view: policy.view, tenantId });
+    this.recorder.joined(policy.view, tenantId);
     Computation.current()?.dependOnComputation(running, reply.now + policy.ttlMs);
     return shared.copy as T;
   }
@@ -341,20 +326,20 @@ export class ResultCache {
     tenantId?: string,
   ): Promise<T> {
     const computation = new Computation(key, reply.fence, reply.number, policy);
-    this.running.set(key, computation);
+    this.session.running.set(key, computation);
     const started = this.clock.monotonic();
     let storing: Promise<void> | undefined;
     try {
       const value = await computation.run(compute);
       const computeMs = this.clock.monotonic() - started;
-      this.publish({ type: 'computed', view: policy.view, durationMs: computeMs });
+      this.recorder.computed(policy.view, computeMs);
       Computation.current()?.dependOnComputation(computation, reply.now + policy.ttlMs);
       storing = this.keep(value, computation, computeMs, reply.now, tenantId);
       return value;
     } finally {
       // Until it is stored it can still be joined; afterwards the row takes over.
       void Promise.resolve(storing).then(() => {
-        if (this.running.get(key) === computation) this.running.delete(key);
+        if (this.session.running.get(key) === computation) this.session.running.delete(key);
       });
     }
   }
@@ -376,7 +361,7 @@ export class ResultCache {
       encoded = encodeValue(value, { registry: policy.registry, maxBytes: this.maxValueBytes });
     } catch (error) {
       if (!(error instanceof UnstorableValueError)) throw error;
-      this.unstorable(policy.view, error);
+      this.recorder.unstorable(policy.view, error);
       return undefined;
     }
     const { json, types, bytes } = encoded;
@@ -391,83 +376,40 @@ export class ResultCache {
       view: policy.view,
       ...computation.written(),
     };
-    return this.fills.add(fill).then((proof) => {
+    return this.session.fills.add(fill).then((proof) => {
       if (proof === null) return;
       if (computation.isPlain) policy.learn(proof.tags);
-      this.stored(policy, bytes);
+      this.recorder.stored(policy.view, bytes);
     });
   }
 
   private async whyBypassed(policy: Policy): Promise<string | null> {
     if (policy.ttlMs === 0) return 'ttl';
     if (!this.tracks || policy.untracked) return null;
-    const problem = await this.domains.firstProblem(policy.trackedDomains);
+    const problem = await this.session.domains.firstProblem(policy.trackedDomains);
     if (problem === null) return null;
-    this.untracked(policy.view, problem);
+    this.recorder.untracked(policy.view, problem);
     return 'untracked';
   }
 
   /** Compute without the cache; an outer computation then reads what this one reads, by itself. */
   private async bypass<T>(compute: () => Promise<T>, policy: Policy, reason: string): Promise<T> {
-    this.bypassed(policy.view, reason);
+    this.recorder.bypassed(policy.view, reason);
     const outer = Computation.current();
     if (reason === 'untracked' || reason === 'ttl') outer?.spoil();
     else outer?.dependOnPolicy(policy, Infinity);
     return compute();
   }
 
-  private hit(view: string, { proof }: StoredRow, now: number, started: number, tenantId?: string): void {
-    this.stats.hit(view, proof.computeMs ?? 0);
+  private hit({ proof }: StoredRow, now: number, view: string, started: number, tenantId?: string): void {
     Computation.current()?.dependOnEntry(proof.tags, proof.expiresAt);
-    reportOutcome({ cache: this.name, view, status: 'hit', tier: 'postgres', ttlMs: proof.expiresAt - now });
-    if (events.hasSubscribers)
-      this.publish({ type: 'hit', view, tenantId, tier: 'postgres', durationMs: this.clock.monotonic() - started });
+    this.recorder.hit(this.reading(view, started, tenantId), 'postgres', proof.expiresAt - now, proof.computeMs ?? 0);
   }
 
-  private miss(view: string, started: number, tenantId?: string): void {
-    this.stats.miss(view);
-    reportOutcome({ cache: this.name, view, status: 'miss' });
-    if (events.hasSubscribers)
-      this.publish({ type: 'miss', view, tenantId, durationMs: this.clock.monotonic() - started });
-  }
-
-  private stored(policy: Policy, bytes: number): void {
-    this.stats.count('stores');
-    this.publish({ type: 'stored', view: policy.view, bytes });
-  }
-
-  private bypassed(view: string, reason: string): void {
-    this.stats.count('bypassed');
-    reportOutcome({ cache: this.name, view, status: 'bypass', reason });
-    this.publish({ type: 'bypass', view, reason });
-  }
-
-  private unstorable(view: string, { reason, message }: UnstorableValueError): void {
-    this.stats.count('unstorable');
-    if (this.firstTime(`unstorable ${view}`)) this.publish({ type: 'unstorable', view, reason, message });
-  }
-
-  private untracked(view: string, message: string): void {
-    if (this.firstTime(`untracked ${view} ${message}`)) this.publish({ type: 'untracked', view, message });
-  }
-
-  private failed(operation: string, error: Error): void {
-    this.stats.count('errors');
-    this.publish({ type: 'error', operation, error });
-  }
-
-  private publish(event: DistributiveOmit<CacheEvent, 'cache'>): void {
-    if (events.hasSubscribers) events.publish({ cache: this.name, ...event });
-  }
-
-  private firstTime(complaint: string): boolean {
-    if (this.complained.has(complaint) || this.complained.size > 10_000) return false;
-    this.complained.add(complaint);
-    return true;
+  private reading(view: string, started: number, tenantId?: string): Reading {
+    return { view, tenantId, durationMs: this.clock.monotonic() - started };
   }
 }
-
-type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 
 function positive(value: number, option: string): number {
   if (!Number.isFinite(value) || value <= 0)

@@ -1,0 +1,103 @@
+import { events, type CacheEvent } from './events.js';
+import { reportOutcome, type Tier } from './outcome.js';
+import { StatsRecorder } from './stats.js';
+import { type UnstorableValueError } from './errors.js';
+
+const MOST_COMPLAINTS = 10_000;
+
+/** Who read what, for the record. */
+export interface Reading {
+  view: string;
+  tenantId?: string;
+  /** Monotonic milliseconds. */
+  durationMs: number;
+}
+
+/** Writes down what one cache does, in the three places people look: counters, the response's outcome, the event stream. */
+export class Recorder {
+  private readonly stats: StatsRecorder;
+  private readonly complained = new Set<string>();
+
+  constructor(
+    private readonly cache: string,
+    enableStats: boolean,
+  ) {
+    this.stats = new StatsRecorder(enableStats);
+  }
+
+  hit({ view, tenantId, durationMs }: Reading, tier: Tier, ttlMs: number, computeMs: number): void {
+    this.stats.hit(view, computeMs);
+    reportOutcome({ cache: this.cache, view, status: 'hit', tier, ttlMs });
+    if (events.hasSubscribers) this.publish({ type: 'hit', view, tenantId, tier, durationMs });
+  }
+
+  miss({ view, tenantId, durationMs }: Reading): void {
+    this.stats.miss(view);
+    reportOutcome({ cache: this.cache, view, status: 'miss' });
+    if (events.hasSubscribers) this.publish({ type: 'miss', view, tenantId, durationMs });
+  }
+
+  joined(view: string, tenantId?: string): void {
+    this.stats.count('joined');
+    reportOutcome({ cache: this.cache, view, status: 'miss', reason: 'joined' });
+    this.publish({ type: 'joined', view, tenantId });
+  }
+
+  bypassed(view: string, reason: string): void {
+    this.stats.count('bypassed');
+    reportOutcome({ cache: this.cache, view, status: 'bypass', reason });
+    this.publish({ type: 'bypass', view, reason });
+  }
+
+  computed(view: string, durationMs: number): void {
+    this.publish({ type: 'computed', view, durationMs });
+  }
+
+  stored(view: string, bytes: number): void {
+    this.stats.count('stores');
+    this.publish({ type: 'stored', view, bytes });
+  }
+
+  /** Counted always, told once per view: a method that returns something unstorable does so at every call. */
+  unstorable(view: string, { reason, message }: UnstorableValueError): void {
+    this.stats.count('unstorable');
+    if (this.firstTime(`unstorable ${view}`)) this.publish({ type: 'unstorable', view, reason, message });
+  }
+
+  untracked(view: string, message: string): void {
+    if (this.firstTime(`untracked ${view} ${message}`)) this.publish({ type: 'untracked', view, message });
+  }
+
+  invalidated(domains: readonly string[], tags: readonly string[]): void {
+    this.publish({ type: 'invalidated', domains, tags });
+  }
+
+  purged(entries: number | null, logRows: number | null): void {
+    this.publish({ type: 'purged', entries, logRows });
+  }
+
+  failed(operation: string, error: Error): void {
+    this.stats.count('errors');
+    this.publish({ type: 'error', operation, error });
+  }
+
+  snapshot(): ReturnType<StatsRecorder['snapshot']> {
+    return this.stats.snapshot();
+  }
+
+  reset(): void {
+    this.stats.reset();
+  }
+
+  private publish(event: DistributiveOmit<CacheEvent, 'cache'>): void {
+    if (events.hasSubscribers) events.publish({ cache: this.cache, ...event });
+  }
+
+  private firstTime(complaint: string): boolean {
+    if (this.complained.has(complaint) || this.complained.size >= MOST_COMPLAINTS) return false;
+    this.complained.add(complaint);
+    return true;
+  }
+}
+
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;

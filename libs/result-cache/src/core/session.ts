@@ -1,0 +1,94 @@
+import { type Computation } from './computation.js';
+import { DomainWatch } from './domain-watch.js';
+import { events } from './events.js';
+import { Exchange, type Reply } from './exchange.js';
+import { FillQueue } from './fill-queue.js';
+import { type CacheStore, type Dependencies, type Queryable } from './store.js';
+import { TouchMemory } from './touch-memory.js';
+
+const RETRY_MS = 1_000;
+const sessions = new WeakMap<CacheStore, Session>();
+
+/**
+ * A process's side of one store: all caches on the store share its exchange, what it remembers, and what is being
+ * computed, so that ten named caches still send one statement per turn.
+ */
+export class Session {
+  readonly memory = new TouchMemory();
+  readonly fills: FillQueue;
+  readonly domains: DomainWatch;
+  /** What is being computed or stored, by key. */
+  readonly running = new Map<string, Computation>();
+  private readonly exchange: Exchange;
+  private owed: Dependencies[] = [];
+  private retry: NodeJS.Timeout | undefined;
+
+  private constructor(readonly store: CacheStore) {
+    const onError = (operation: string, error: Error): void => this.failed(operation, error);
+    this.exchange = new Exchange(store, this.memory, undefined, onError);
+    this.fills = new FillQueue(store, onError);
+    this.domains = new DomainWatch(store, onError);
+  }
+
+  static of(store: CacheStore): Session {
+    let session = sessions.get(store);
+    if (session === undefined) sessions.set(store, (session = new Session(store)));
+    return session;
+  }
+
+  /** Join the exchange. @throws what the store throws. */
+  async ask(key?: string): Promise<Reply> {
+    if (this.owed.length > 0) await this.payOwed();
+    return this.exchange.ask(key);
+  }
+
+  /**
+   * Invalidate now. If the store cannot be asked the debt is kept and tried again: until it is paid this process serves
+   * nothing from the cache, so one at least reads one's own writes. Within a transaction a failure is the transaction's.
+   */
+  async invalidate(dependencies: Dependencies, within?: Queryable): Promise<void> {
+    if (within !== undefined) return this.store.invalidate(dependencies, within);
+    this.owed.push(dependencies);
+    await this.payOwed().catch(() => undefined);
+  }
+
+  /** Wait for computations and stores under way. */
+  async drain(): Promise<void> {
+    await Promise.all([...this.running.values()].map((computation) => computation.ended()));
+    await this.fills.drain();
+  }
+
+  /** Stop retrying; what is owed is lost with the process. */
+  stop(): void {
+    clearTimeout(this.retry);
+    this.retry = undefined;
+    this.owed = [];
+  }
+
+  private async payOwed(): Promise<void> {
+    const paying = this.owed;
+    try {
+      await this.store.invalidate(merged(paying));
+      this.owed = this.owed.filter((debt) => !paying.includes(debt));
+    } catch (error) {
+      this.failed('invalidate', error as Error);
+      this.retry ??= setTimeout(() => {
+        this.retry = undefined;
+        if (this.owed.length > 0) this.payOwed().catch(() => undefined);
+      }, RETRY_MS).unref();
+      throw error;
+    }
+  }
+
+  private failed(operation: string, error: Error): void {
+    if (events.hasSubscribers) events.publish({ cache: 'store', type: 'error', operation, error });
+  }
+}
+
+function merged(all: readonly Dependencies[]): Dependencies {
+  return {
+    domains: [...new Set(all.flatMap(({ domains }) => domains))],
+    free: [...new Set(all.flatMap(({ free }) => free))],
+    rows: all.flatMap(({ rows }) => rows),
+  };
+}
