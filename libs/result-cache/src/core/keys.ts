@@ -14,6 +14,12 @@ export interface CacheKeyBuilderOptions {
   readonly prefix?: string;
 }
 
+/** The segment that marks a key of the user's own; a view of this name is quoted too. */
+const VALUE_MARK = 'kv';
+
+/** What is escaped in a user's own key: pattern stars, our own marks, and all that is not printable ASCII. */
+const UNSAFE_IN_VALUE_KEY = /[*~%\\]|[^ -~]/g;
+
 /** One `[column, direction]` of an ordering. */
 export type OrderTerm = readonly [column: string, direction: 'ASC' | 'DESC'];
 
@@ -63,8 +69,8 @@ export interface MutationPatternScope {
  * 4. A value shows its type: a text that would read as a number, bigint, date, boolean or null has a `'` in front
  *    (`'1`, against the number `1`); a list has commas, one of a single element ends in one; raw commas occur nowhere else.
  * 5. `~` is followed by 132 bits of SHA-256 and escaped in all texts. Digests of segments, data and tails differ in domain.
- * 6. `all` alone stands for "no filters, order, limit, offset"; `db_query` in the view's place is a method, as a view of
- *    that name has a `'` in front.
+ * 6. `all` alone stands for "no filters, order, limit, offset"; `db_query` in the view's place is a method and `kv` a
+ *    user's own key, as views of these names have a `'` in front.
  *
  * A key is printable ASCII, at most 1,000 bytes, holds no `*` or `\`, and no tenant's key starts with another's prefix.
  */
@@ -110,6 +116,33 @@ export class CacheKeyBuilder {
     const method = requiredName(name, 'buildMethodKey: `name`');
     const text = argumentsText(method, args) + varyByText(method, varyBy);
     return `${this.head(tenantId, METHOD_MARK)}:${method}:${digest('arguments', text)}`;
+  }
+
+  /**
+   * A key that the user chose, inside a tenant: `fraiseql:<tenant>:kv:<key>`. Readable to its end, since nothing follows.
+   * @throws CacheConfigurationError for anything but a non-empty text.
+   */
+  buildValueKey({ key, tenantId }: { key: string; tenantId?: string | undefined }): string {
+    if (typeof key !== 'string' || key === '')
+      throw new CacheConfigurationError(
+        `A cache key must be a non-empty text, not ${JSON.stringify(key) ?? typeof key}.`,
+      );
+    const head = `${this.head(tenantId, VALUE_MARK)}:`;
+    const text = valueKeyText(key);
+    return head.length + text.length <= MAX_KEY_LENGTH
+      ? head + text
+      : `${head}${text.slice(0, 100)}~${digest('tail', text)}`;
+  }
+
+  /**
+   * The pattern, for `invalidatePattern`, of the user's own keys that match `pattern` inside a tenant. Of keys too long
+   * to be kept whole, the first 100 characters can be matched.
+   */
+  buildValuePattern({ pattern, tenantId }: { pattern: string; tenantId?: string | undefined }): string {
+    const text = pattern.replace(/\\[\\*]|[^*]/gsu, (token) =>
+      valueKeyText(token.length === 2 && token.startsWith('\\') ? token.slice(1) : token),
+    );
+    return `${this.head(tenantId, VALUE_MARK)}:${text}`;
   }
 
   /**
@@ -167,7 +200,14 @@ function tenantSegment(tenantId: string): string {
 
 function viewSegment(name: string): string {
   const segment = requiredName(name, 'The query name of a cache key');
-  return segment === METHOD_MARK ? `'${segment}` : segment;
+  return segment === METHOD_MARK || segment === VALUE_MARK ? `'${segment}` : segment;
+}
+
+function valueKeyText(key: string): string {
+  return key.replace(UNSAFE_IN_VALUE_KEY, (unit) => {
+    const code = unit.charCodeAt(0);
+    return code < 256 ? `%${code.toString(16).padStart(2, '0')}` : `%u${code.toString(16).padStart(4, '0')}`;
+  });
 }
 
 /** Untyped callers exist, and `tenantId: null` must not turn into a tenant named "null" or into everybody's entry. */

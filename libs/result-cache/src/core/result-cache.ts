@@ -11,7 +11,7 @@ import { Policy, saysWhenVoid, type EntryOptions } from './policy.js';
 import { Session } from './session.js';
 import { type CacheStats } from './stats.js';
 import { type CacheStore, type Dependencies, type PurgeResult, type Queryable, type StoredRow } from './store.js';
-import { decodeValue, encodeValue, type EncodedValue } from './values/index.js';
+import { decodeValue, encodeValue, type ClassRegistry, type EncodedValue } from './values/index.js';
 
 export interface ResultCacheOptions {
   /** Where entries and the truth about them live; usually a `PostgresCache`. */
@@ -87,12 +87,12 @@ export class ResultCache {
    * Check options once and keep them, for a method that is called often.
    * @throws CacheConfigurationError
    */
-  policy(options: EntryOptions, view?: string, where?: string): Policy {
+  policy(options: EntryOptions, view?: string, where?: string, registry?: ClassRegistry): Policy {
     if (this.tracks && !saysWhenVoid(options))
       throw new CacheConfigurationError(
         `${where ?? view ?? 'the cached value'} says nothing about what it depends on; write domains: ['user'] (the kinds of data it reads), tags: [...], or untracked: true to accept staleness up to the TTL`,
       );
-    return new Policy(options, { ttl: this.defaultTtl, maxTtlMs: this.maxTtlMs, where }, view);
+    return new Policy(options, { ttl: this.defaultTtl, maxTtlMs: this.maxTtlMs, where }, view, registry);
   }
 
   /** A fence, to be taken before computing a value that is stored with `set` later. */
@@ -267,6 +267,11 @@ export class ResultCache {
   /** Wait until everything computed so far is stored. */
   async drain(): Promise<void> {
     await this.session.drain();
+  }
+
+  /** Let go of timers; for the end of the application. */
+  stop(): void {
+    this.session.stop();
   }
 
   private async read<T>(key: string, policy: Policy, view: string): Promise<{ value: T; row: StoredRow } | undefined> {

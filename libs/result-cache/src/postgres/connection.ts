@@ -40,7 +40,8 @@ export class Connection {
    * Accept whatever the user gave.
    * @throws CacheConfigurationError for anything that is no connection.
    */
-  static from(options: ConnectionOptions, poolSize = 4): Connection {
+  static from(options: ConnectionOptions | Connection, poolSize = 4): Connection {
+    if (options instanceof Connection) return new Connection(options.pool, false);
     if (typeof options === 'string') {
       if (!/^postgres(ql)?:\/\//.test(options) && !options.startsWith('/'))
         throw new CacheConfigurationError(
@@ -52,11 +53,18 @@ export class Connection {
       throw new CacheConfigurationError(
         "connection is missing; give a PostgreSQL URL, a pg pool or pool configuration, or a TypeORM DataSource: connection: 'postgres://…'",
       );
-    if ('driver' in options && 'isInitialized' in options)
-      return new Connection(poolOf(options), false);
-    if ('connect' in options && typeof options.connect === 'function')
-      return new Connection(options, false);
+    if ('driver' in options && 'isInitialized' in options) return new Connection(poolOf(options), false);
+    if ('connect' in options && typeof options.connect === 'function') return new Connection(options, false);
     return Connection.own(options as pg.PoolConfig, poolSize);
+  }
+
+  /** Which database it is, as far as can be told without asking: same text, same database. */
+  get identity(): string {
+    const { options } = this.pool as { options?: pg.PoolConfig };
+    const url = options?.connectionString;
+    return url === undefined
+      ? JSON.stringify([options?.host, options?.port, options?.database])
+      : url.replace(/^.*@|\?.*$/g, '');
   }
 
   private static own(config: pg.PoolConfig, poolSize: number): Connection {

@@ -17,6 +17,7 @@ import {
 import { Connection, type ConnectionOptions, type Statement, type TextRows } from './connection.js';
 import { install, NotInstalledError, type Installation } from './installer.js';
 import { statement } from './sql.js';
+import { claimTable } from './table-claims.js';
 import { parseTableName, type TableName } from './table-name.js';
 import { type WatchedTable } from './watched-table.js';
 
@@ -29,7 +30,7 @@ const RETRY_INSTALL_MS = 1_000;
 
 export interface PostgresCacheOptions {
   /** A PostgreSQL URL, a `pg` pool or its configuration, or a TypeORM DataSource. */
-  connection: ConnectionOptions;
+  connection: ConnectionOptions | Connection;
   /** Table of the entries, `name` or `schema.name`. Default `fraiseql_cache`, in the schema `fraiseql_cache`. */
   tableName?: string;
   /** Create what is missing. Default `true`; if `false`, what is missing is reported with the statements to run. */
@@ -67,12 +68,17 @@ export class PostgresCache implements CacheStore {
   private readonly statements: { exchange: string; prove: string; refence: string; stats: string };
   private installation: Installation | null = null;
   private installing: Promise<void> | null = null;
+  private readonly release: () => void;
   private problem: { error: Error; at: number } | null = null;
 
   /** @throws CacheConfigurationError for a wrong connection or table name. */
   constructor(private readonly options: PostgresCacheOptions) {
     this.table = parseTableName(options.tableName ?? 'fraiseql_cache');
     this.connection = Connection.from(options.connection, options.poolSize);
+    this.release = claimTable(this.connection.identity, this.table.quoted, {
+      maxTtl: this.maxTtl,
+      partitions: options.partitions ?? 0,
+    });
     const table = this.table.quoted;
     this.statements = {
       exchange: statement('exchange', { table }),
@@ -277,8 +283,14 @@ export class PostgresCache implements CacheStore {
     return { totalEntries, expiredEntries, tableSizeBytes, logSizeBytes };
   }
 
+  /** A cache in another table of the same database, on the same pool. */
+  sibling(options: Pick<PostgresCacheOptions, 'tableName' | 'maxTtl' | 'partitions'>): PostgresCache {
+    return new PostgresCache({ ...this.options, watch: [], ...options, connection: this.connection });
+  }
+
   /** Close the pool if it is the cache's own. */
   async close(): Promise<void> {
+    this.release();
     await this.connection.close();
   }
 

@@ -1,0 +1,66 @@
+import 'reflect-metadata';
+
+/** Where Nest's parameter decorators (`@Query()`, `@Args()`, `@Info()`, …) leave what they know; REST and GraphQL share it. */
+const PARAMETERS = '__routeArguments__';
+const RESPONSE_PASSTHROUGH = '__responsePassthrough__';
+const GRAPHQL = ['graphql:resolver_type', 'graphql:resolver_name', 'graphql:delegate_property'];
+
+/** How an argument takes part in a key. */
+type Role = 'value' | 'ignored' | 'selection' | 'request';
+
+/** REST: request 0, response 1, next 2. GraphQL: parent 0, context 1, info 2. */
+const REST_ROLES: readonly Role[] = ['request', 'ignored', 'ignored'];
+const GRAPHQL_ROLES: readonly Role[] = ['value', 'ignored', 'selection'];
+
+/** What the parameter decorators of one method say about its arguments. */
+export class MethodParameters {
+  private constructor(
+    private readonly roles: ReadonlyMap<number, Role>,
+    /** The method writes the response itself (`@Res()` without passthrough): nothing it returns reaches the client. */
+    readonly writesResponse: boolean,
+  ) {}
+
+  static of(type: object, target: object, method: string): MethodParameters {
+    const recorded = (Reflect.getMetadata(PARAMETERS, type, method) ?? {}) as Record<string, { index: number }>;
+    const handler = (target as Record<string, object>)[method]!;
+    const isGraphql = GRAPHQL.some((key) => Reflect.hasMetadata(key, handler) || Reflect.hasMetadata(key, type));
+    const roles = new Map<number, Role>();
+    let writesResponse = false;
+    for (const [kind, { index }] of Object.entries(recorded)) {
+      // Custom decorators have keys of another form; what they deliver is a value.
+      const number = /^(\d+):\d+$/.exec(kind)?.[1];
+      const role =
+        number === undefined ? 'value' : ((isGraphql ? GRAPHQL_ROLES : REST_ROLES)[Number(number)] ?? 'value');
+      roles.set(index, role);
+      if (!isGraphql && (number === '1' || number === '2'))
+        writesResponse = Reflect.getMetadata(RESPONSE_PASSTHROUGH, type, method) !== true;
+    }
+    return new MethodParameters(roles, writesResponse);
+  }
+
+  /** The arguments as a key sees them. An `@Req()` comes as it is, and the key builder refuses it with a remedy. */
+  keyed(args: readonly unknown[]): unknown[] {
+    return args.map((argument, index) => {
+      const role = this.roles.get(index) ?? 'value';
+      if (role === 'ignored') return undefined;
+      return role === 'selection' ? selectionOf(argument) : argument;
+    });
+  }
+}
+
+/** The part of GraphQL's `info` a result can depend on: the fields asked for, and what they mean. */
+function selectionOf(info: unknown): unknown {
+  const { fieldNodes, fragments, variableValues } = info as Record<string, unknown>;
+  return { fieldNodes: withoutPlaces(fieldNodes), fragments: withoutPlaces(fragments), variableValues };
+}
+
+/** The syntax tree without where in the text its parts stood. */
+function withoutPlaces(node: unknown): unknown {
+  if (Array.isArray(node)) return node.map(withoutPlaces);
+  if (typeof node !== 'object' || node === null) return node;
+  return Object.fromEntries(
+    Object.entries(node).flatMap(([key, value]) =>
+      key === 'loc' || value === undefined ? [] : [[key, withoutPlaces(value)]],
+    ),
+  );
+}

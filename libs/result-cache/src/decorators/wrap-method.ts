@@ -1,0 +1,81 @@
+import { Inject, Logger, Optional } from '@nestjs/common';
+import { CacheConfigurationError } from '../core/errors.js';
+import { type CacheService } from '../module/cache.service.js';
+import { getCacheToken } from '../module/tokens.js';
+
+/** Async methods only: what a cache hands out is never there at once. */
+export type AsyncMethodDecorator = <T extends (...args: any[]) => Promise<any>>(
+  target: object,
+  propertyKey: string | symbol,
+  descriptor: TypedPropertyDescriptor<T>,
+) => void;
+
+type Method = (this: object, ...args: unknown[]) => Promise<unknown>;
+
+/** One call of a decorated method. */
+export interface Call {
+  cache: CacheService;
+  /** The object it was called on. */
+  instance: object;
+  args: readonly unknown[];
+  /** Run the method itself. */
+  proceed: () => Promise<unknown>;
+}
+
+const logger = new Logger('ResultCache');
+const warned = new Set<string>();
+
+/**
+ * Put `around` in the place of a method, at decoration time: what other decorators and Nest's scanners see afterwards is
+ * the wrapper, whatever the order of imports. The service comes by property injection, optional: an object made without
+ * the module (in a unit test) works uncached.
+ */
+export function wrapMethod(
+  decorator: string,
+  cacheName: string | undefined,
+  target: object,
+  propertyKey: string | symbol,
+  descriptor: PropertyDescriptor | undefined,
+  around: (call: Call, method: string) => Promise<unknown>,
+): void {
+  const method = String(propertyKey);
+  const original = descriptor?.value as Method | undefined;
+  const where = `${typeof target === 'function' ? target.name : target.constructor.name}.${method}`;
+  if (descriptor === undefined || typeof original !== 'function')
+    throw new CacheConfigurationError(`${decorator} on ${where}: it decorates methods only; put it on an async method`);
+  if (typeof target === 'function')
+    throw new CacheConfigurationError(
+      `${decorator} on ${where}: a static method has no injected cache; make it an instance method, or call CacheService yourself`,
+    );
+
+  // One property per cache, under a name that says what it is to whoever prints the object.
+  const property = Symbol.for(getCacheToken(cacheName));
+  Inject(getCacheToken(cacheName))(target, property);
+  Optional()(target, property);
+
+  const wrapper: Method = async function (this: object, ...args: unknown[]): Promise<unknown> {
+    const cache = (this as Record<symbol, CacheService | undefined> | undefined)?.[property];
+    if (cache === undefined) {
+      if (!warned.has(where)) {
+        warned.add(where);
+        logger.warn(
+          `${where} runs uncached: no CacheModule was found for this object. Import CacheModule.forRoot(...) in the application; in a unit test, ignore this.`,
+        );
+      }
+      return original.apply(this, args);
+    }
+    return around({ cache, instance: this, args, proceed: async () => original.apply(this, args) }, method);
+  };
+  copyAppearance(original, wrapper);
+  descriptor.value = wrapper;
+}
+
+/** Guards, pipes and routes are metadata on the function: all of it must be found on the wrapper. */
+function copyAppearance(from: object, to: object): void {
+  for (const key of Reflect.getOwnMetadataKeys(from))
+    Reflect.defineMetadata(key, Reflect.getOwnMetadata(key, from), to);
+  for (const property of ['name', 'length'] as const) {
+    const descriptor = Object.getOwnPropertyDescriptor(from, property);
+    if (descriptor) Object.defineProperty(to, property, descriptor);
+  }
+}

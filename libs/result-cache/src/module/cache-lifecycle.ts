@@ -1,0 +1,115 @@
+import {
+  Inject,
+  Injectable,
+  Logger,
+  type BeforeApplicationShutdown,
+  type OnApplicationShutdown,
+  type OnModuleDestroy,
+  type OnModuleInit,
+} from '@nestjs/common';
+import { ModuleRef } from '@nestjs/core';
+import { ttlToMs } from '../core/duration.js';
+import { CacheConfigurationError } from '../core/errors.js';
+import { NotInstalledError } from '../postgres/installer.js';
+import { type PostgresCache } from '../postgres/postgres-cache.js';
+import { CacheRegistry } from './cache-registry.js';
+import { type CacheModuleOptions } from './options.js';
+import { CACHE_OPTIONS } from './tokens.js';
+
+/** The part of `@nestjs/schedule`'s registry that is used, if the application has one. */
+interface IntervalRegistry {
+  addInterval(name: string, id: NodeJS.Timeout): void;
+  deleteInterval(name: string): void;
+}
+
+const INTERVAL = 'nestjs-result-cache:purge';
+
+/** From the start of the application to its end: install, purge on schedule, finish what is under way, close. */
+@Injectable()
+export class CacheLifecycle implements OnModuleInit, OnModuleDestroy, BeforeApplicationShutdown, OnApplicationShutdown {
+  private readonly logger = new Logger('ResultCache');
+  private timer: NodeJS.Timeout | undefined;
+  private intervals: IntervalRegistry | undefined;
+  private purging: Promise<void> | undefined;
+
+  constructor(
+    @Inject(CACHE_OPTIONS) private readonly options: CacheModuleOptions,
+    @Inject(CacheRegistry) private readonly registry: CacheRegistry,
+    @Inject(ModuleRef) private readonly moduleRef: ModuleRef,
+  ) {}
+
+  /** @throws CacheConfigurationError for what is wrong with the options; trouble with the database only delays the cache. */
+  async onModuleInit(): Promise<void> {
+    for (const store of this.registry.stores) await this.initialize(store);
+    await this.schedule();
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    clearInterval(this.timer);
+    this.intervals?.deleteInterval(INTERVAL);
+    await this.purging;
+  }
+
+  /** Requests may still be answered after this; what they compute is stored if the time suffices. */
+  async beforeApplicationShutdown(): Promise<void> {
+    await Promise.all(this.registry.services.map(({ engine }) => engine.drain()));
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    for (const { engine } of this.registry.services) engine.stop();
+    await Promise.all(this.registry.stores.map((store) => store.close()));
+  }
+
+  /** Purge all tables now. Never rejects: a database that cannot be reached is purged another time. */
+  async purge(): Promise<void> {
+    this.purging ??= this.purgeAll().finally(() => (this.purging = undefined));
+    await this.purging;
+  }
+
+  private async initialize(store: PostgresCache): Promise<void> {
+    try {
+      await store.initialize();
+      if (store.extensionVersion !== null) this.logger.log(`Detected pg_fraiseql_cache v${store.extensionVersion}`);
+      this.logger.log(`PostgreSQL cache table '${store.table.schema}.${store.table.table}' initialized`);
+    } catch (error) {
+      if (error instanceof NotInstalledError) this.logger.warn(`The cache is off, methods compute. ${error.message}`);
+      else if (error instanceof CacheConfigurationError) throw error;
+      else
+        this.logger.warn(
+          `The cache's database cannot be reached (${(error as Error).message}); methods compute until it can`,
+        );
+    }
+  }
+
+  private async schedule(): Promise<void> {
+    const { purgeInterval = '5m' } = this.options;
+    if (purgeInterval === false) return;
+    this.timer = setInterval(() => void this.purge(), ttlToMs(purgeInterval, 'purgeInterval')).unref();
+    this.intervals = await this.findIntervalRegistry();
+    this.intervals?.addInterval(INTERVAL, this.timer);
+  }
+
+  /** Seen in the application's own scheduler, if it has one. Importing `ScheduleModule` here would run its jobs twice. */
+  private async findIntervalRegistry(): Promise<IntervalRegistry | undefined> {
+    try {
+      const { SchedulerRegistry } = await import('@nestjs/schedule');
+      return this.moduleRef.get(SchedulerRegistry, { strict: false });
+    } catch {
+      return undefined;
+    }
+  }
+
+  private async purgeAll(): Promise<void> {
+    const purged = new Set<unknown>();
+    for (const { engine } of this.registry.services) {
+      if (purged.has(engine.store)) continue;
+      purged.add(engine.store);
+      try {
+        const { entries } = await engine.purge();
+        if (entries !== null && entries > 0) this.logger.log(`Cleaned ${entries} expired cache entries`);
+      } catch (error) {
+        this.logger.warn(`Purging the cache failed: ${(error as Error).message}`);
+      }
+    }
+  }
+}

@@ -1,0 +1,131 @@
+import { Inject, Module, type DynamicModule, type MiddlewareConsumer, type NestModule } from '@nestjs/common';
+import { CacheKeyBuilder } from '../core/keys.js';
+import { ResultCache } from '../core/result-cache.js';
+import { PostgresCache } from '../postgres/postgres-cache.js';
+import {
+  resolveTenancy,
+  TENANCY,
+  TENANT_ID,
+  TenantContext,
+  TenantMiddleware,
+  tenancyProviders,
+  type Tenancy,
+} from '../tenancy/index.js';
+import { CacheLifecycle } from './cache-lifecycle.js';
+import { CacheRegistry } from './cache-registry.js';
+import { CacheStatusMiddleware } from './cache-status.middleware.js';
+import {
+  ConfigurableModuleClass,
+  MODULE_OPTIONS_TOKEN,
+  type CacheModuleAsyncOptions,
+  type CacheModuleExtras,
+} from './cache.module-definition.js';
+import { CacheService } from './cache.service.js';
+import { EventLogger } from './event-logger.js';
+import { checkNamedOptions, checkRootOptions, type CacheModuleOptions, type NamedCacheOptions } from './options.js';
+import { StartupCheck } from './startup-check.js';
+import { CACHE_OPTIONS, getCacheToken } from './tokens.js';
+
+const fromRegistry = <T>(provide: unknown, pick: (registry: CacheRegistry) => T) => ({
+  provide: provide as string,
+  useFactory: pick,
+  inject: [CacheRegistry],
+});
+
+/**
+ * Result caching in the PostgreSQL that is already there.
+ *
+ * @example
+ * @Module({
+ *   imports: [
+ *     CacheModule.forRoot({
+ *       connection: process.env.DATABASE_URL,
+ *       tenancy: { mode: 'required', resolver: fromHeader('x-tenant-id') },
+ *       watch: [{ table: 'users', domain: 'user', tenantColumn: 'tenant_id' }],
+ *     }),
+ *   ],
+ * })
+ * export class AppModule {}
+ */
+@Module({
+  providers: [
+    { provide: CACHE_OPTIONS, useFactory: checkRootOptions, inject: [MODULE_OPTIONS_TOKEN] },
+    ...tenancyProviders({
+      provide: TENANCY,
+      useFactory: ({ tenancy }: CacheModuleOptions): Tenancy => resolveTenancy(tenancy),
+      inject: [CACHE_OPTIONS],
+    }),
+    {
+      provide: CacheRegistry,
+      useFactory: (options: CacheModuleOptions, tenancy: Tenancy, tenants: TenantContext) =>
+        new CacheRegistry(options, tenancy, tenants),
+      inject: [CACHE_OPTIONS, TENANCY, TenantContext],
+    },
+    fromRegistry(CacheService, ({ main }) => main),
+    fromRegistry(getCacheToken(), ({ main }) => main),
+    fromRegistry(ResultCache, ({ main }) => main.engine),
+    fromRegistry(CacheKeyBuilder, ({ main }) => main.keys),
+    fromRegistry(PostgresCache, ({ store }) => store),
+    CacheStatusMiddleware,
+    CacheLifecycle,
+    EventLogger,
+    StartupCheck,
+  ],
+  exports: [
+    CacheService,
+    getCacheToken(),
+    ResultCache,
+    CacheKeyBuilder,
+    PostgresCache,
+    CacheRegistry,
+    CacheLifecycle,
+    TenantContext,
+    TENANCY,
+    TENANT_ID,
+  ],
+})
+export class CacheModule extends ConfigurableModuleClass implements NestModule {
+  constructor(@Inject(CACHE_OPTIONS) private readonly options: CacheModuleOptions) {
+    super();
+  }
+
+  /**
+   * The cache of the application; import it once.
+   * @throws CacheConfigurationError for options that cannot be right.
+   */
+  static override forRoot(options: CacheModuleOptions & CacheModuleExtras): DynamicModule {
+    const { isGlobal, ...rest } = checkRootOptions(options) as CacheModuleOptions & CacheModuleExtras;
+    return super.forRoot(isGlobal === undefined ? rest : { ...rest, isGlobal });
+  }
+
+  /** The same with options from `useFactory`, `useClass` or `useExisting`. */
+  static override forRootAsync(options: CacheModuleAsyncOptions): DynamicModule {
+    return super.forRootAsync(options);
+  }
+
+  /**
+   * A cache with a name, its own defaults, statistics and keys, and if asked for its own table. Inject it with
+   * `@InjectCache(name)`, name it in a decorator with `cache: name`.
+   *
+   * @throws CacheConfigurationError
+   * @example CacheModule.forFeature({ name: 'reports', defaultTtl: '1h' })
+   */
+  static forFeature(options: NamedCacheOptions): DynamicModule {
+    const checked = checkNamedOptions(options);
+    return {
+      module: CacheFeature,
+      global: true,
+      providers: [fromRegistry(getCacheToken(checked.name), (registry) => registry.forName(checked))],
+      exports: [getCacheToken(checked.name)],
+    };
+  }
+
+  configure(consumer: MiddlewareConsumer): void {
+    consumer.apply(TenantMiddleware).forRoutes('{*path}');
+    if (this.options.cacheStatusHeader !== false) consumer.apply(CacheStatusMiddleware).forRoutes('{*path}');
+  }
+}
+
+/** Carries the providers of `forFeature`. */
+@Module({})
+class CacheFeature {}

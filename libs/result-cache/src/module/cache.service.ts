@@ -1,0 +1,176 @@
+import { CacheConfigurationError } from '../core/errors.js';
+import { type Fence } from '../core/fence.js';
+import { type CacheKeyBuilder, type MethodKeyParts } from '../core/keys.js';
+import { parsePattern } from '../core/pattern.js';
+import { type DependencyOptions, type EntryOptions } from '../core/policy.js';
+import { type ResultCache, type SetOptions } from '../core/result-cache.js';
+import { type CacheStats } from '../core/stats.js';
+import { type PurgeResult, type Queryable } from '../core/store.js';
+import { type Tenancy, type TenantContext } from '../tenancy/index.js';
+
+/** Options of one call. */
+export interface CallOptions {
+  /** Whose value: a tenant's, or `'shared'` for one value that is right for all. Default: the current tenant's. */
+  tenant?: TenantChoice;
+}
+
+/** `'current'`: the tenant of the request or job. `'shared'`: nobody's. Otherwise a tenant's id. */
+export type TenantChoice = 'current' | 'shared' | { id: string };
+
+/**
+ * The cache as an application uses it: keys belong to the current tenant, values to whoever may see them.
+ *
+ * @example
+ * constructor(private readonly cache: CacheService) {}
+ * report(year: number) {
+ *   return this.cache.getOrSet(`report:${year}`, () => this.compute(year), { domains: ['order'], ttl: '10m' });
+ * }
+ */
+export class CacheService {
+  private readonly claims = new Map<string, { type: unknown; instance: WeakRef<object> }>();
+
+  constructor(
+    /** The engine below, whose keys are whole and know no tenants. */
+    readonly engine: ResultCache,
+    /** Builds the whole keys. */
+    readonly keys: CacheKeyBuilder,
+    private readonly tenancy: Tenancy,
+    private readonly tenants: TenantContext,
+  ) {}
+
+  get name(): string {
+    return this.engine.name;
+  }
+
+  /**
+   * The value of a key, computed and stored if it is missing. If the cache cannot be asked, the value is just computed.
+   * @throws MissingTenantError where a tenant is required and none is known; whatever `compute` throws.
+   */
+  async getOrSet<T>(key: string, compute: () => Promise<T>, options: EntryOptions & CallOptions): Promise<T> {
+    const { tenant, ...entry } = options;
+    const tenantId = await this.tenantId(tenant);
+    const policy = this.engine.policy({ view: 'getOrSet', ...entry }, undefined, `getOrSet('${key}')`);
+    return this.engine.readThrough(this.keys.buildValueKey({ key, tenantId }), compute, policy, tenantId);
+  }
+
+  /** The value of a key, or `undefined`. */
+  async get<T = unknown>(key: string, options?: CallOptions): Promise<T | undefined> {
+    return this.engine.get<T>(await this.key(key, options));
+  }
+
+  /** Several values in one statement; keys without one are missing from the map. */
+  async getMany<T = unknown>(keys: readonly string[], options?: CallOptions): Promise<Map<string, T>> {
+    const whole = await Promise.all(keys.map((key) => this.key(key, options)));
+    const found = await this.engine.getMany<T>(whole);
+    return new Map(
+      keys.flatMap((key, index) => (found.has(whole[index]!) ? [[key, found.get(whole[index]!) as T]] : [])),
+    );
+  }
+
+  /** Whether there is a value, whatever it is. */
+  async exists(key: string, options?: CallOptions): Promise<boolean> {
+    return this.engine.exists(await this.key(key, options));
+  }
+
+  /** Store a value; see `ResultCache.set` for why one that depends on anything needs a fence. Returns whether it was stored. */
+  async set(key: string, value: unknown, options: SetOptions & CallOptions = { untracked: true }): Promise<boolean> {
+    const { tenant, ...entry } = options;
+    const tenantId = await this.tenantId(tenant);
+    return this.engine.set(this.keys.buildValueKey({ key, tenantId }), value, { tenantId, view: 'set', ...entry });
+  }
+
+  /** Take before computing a value that is stored with {@link set} later. */
+  async fence(): Promise<Fence> {
+    return this.engine.fence();
+  }
+
+  /** Delete an entry, also where it is being computed now. Returns whether there was one. */
+  async delete(key: string, options?: CallOptions): Promise<boolean> {
+    return this.engine.delete(await this.key(key, options));
+  }
+
+  /**
+   * Delete the tenant's entries whose key matches: `report:*`. Only keys given to this service; decorated methods are
+   * invalidated by domain. Returns how many were deleted.
+   */
+  async invalidatePattern(pattern: string, options?: CallOptions): Promise<number> {
+    parsePattern(pattern);
+    return this.engine.invalidatePattern(
+      this.keys.buildValuePattern({ pattern, tenantId: await this.tenantId(options?.tenant) }),
+    );
+  }
+
+  /** Make void everything that depends on these domains, as a write to their tables does. */
+  async invalidateDomains(...domains: string[]): Promise<void> {
+    await this.invalidate({ domains });
+  }
+
+  /** Make void everything that carries one of these tags of your own. */
+  async invalidateTags(...tags: string[]): Promise<void> {
+    await this.invalidate({ tags });
+  }
+
+  /** Make void what depends on domains, tags or rows; within a transaction of yours, with its commit. */
+  async invalidate(
+    { domains = [], tags = [], rows = [] }: Omit<DependencyOptions, 'untracked'>,
+    within?: Queryable,
+  ): Promise<void> {
+    // The same checks as for what an entry declares.
+    const { dependencies } = this.engine.policy({ domains, tags, rows }, undefined, 'invalidate');
+    await this.engine.invalidate(dependencies, within);
+  }
+
+  /** Delete expired entries and trim the log now, instead of waiting for the schedule. */
+  async purge(): Promise<PurgeResult> {
+    return this.engine.purge();
+  }
+
+  async getStats(): Promise<CacheStats> {
+    return this.engine.getStats();
+  }
+
+  resetStats(): void {
+    this.engine.resetStats();
+  }
+
+  /**
+   * The tenant a key belongs to, `undefined` for none. Fails closed: where a tenant is required, none is an error.
+   * @throws MissingTenantError
+   */
+  async tenantId(choice: TenantChoice = 'current'): Promise<string | undefined> {
+    if (choice === 'shared' || this.tenancy.mode === 'off') return undefined;
+    if (typeof choice === 'object') return choice.id;
+    return this.tenancy.mode === 'required' ? this.tenants.resolveRequired() : this.tenants.resolve();
+  }
+
+  /**
+   * Hold a view's name for one object. Results of two objects under one name would be mixed up: of two classes that have
+   * the same name, or of two instances of one class, which may hold different state.
+   * @throws CacheConfigurationError
+   * @internal
+   */
+  claim(view: string, instance: object, varies: boolean, where: string): void {
+    const claimed = this.claims.get(view);
+    if (claimed === undefined) {
+      this.claims.set(view, { type: instance.constructor, instance: new WeakRef(instance) });
+      return;
+    }
+    if (claimed.type !== instance.constructor)
+      throw new CacheConfigurationError(
+        `${where}: another class caches under the name '${view}' too; give one of them a keyPrefix of its own`,
+      );
+    if (!varies && claimed.instance.deref() !== instance)
+      throw new CacheConfigurationError(
+        `${where}: there are several instances of ${instance.constructor.name} (is it request-scoped or transient?), and what distinguishes them is not in the key; say it: varyBy: (…args) => ({ … }), or varyBy: () => ({}) if nothing does`,
+      );
+  }
+
+  /** The whole key of a decorated method's call. */
+  methodKey(parts: MethodKeyParts): string {
+    return this.keys.buildMethodKey(parts);
+  }
+
+  private async key(key: string, options?: CallOptions): Promise<string> {
+    return this.keys.buildValueKey({ key, tenantId: await this.tenantId(options?.tenant) });
+  }
+}

@@ -1,0 +1,40 @@
+import { Inject, Injectable, Logger, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { EVENT_CHANNEL, type CacheEvent } from '../core/events.js';
+import { CacheRegistry } from './cache-registry.js';
+
+const REPEAT_MS = 10_000;
+
+/** Tells what an operator should know, in the application's log: what cannot be cached and why, and trouble with the database. */
+@Injectable()
+export class EventLogger implements OnModuleInit, OnApplicationShutdown {
+  private readonly logger = new Logger('ResultCache');
+  private quietUntil = 0;
+
+  constructor(@Inject(CacheRegistry) private readonly registry: CacheRegistry) {}
+
+  onModuleInit(): void {
+    subscribe(EVENT_CHANNEL, this.onEvent);
+  }
+
+  onApplicationShutdown(): void {
+    unsubscribe(EVENT_CHANNEL, this.onEvent);
+  }
+
+  private readonly onEvent = (message: unknown): void => {
+    const event = message as CacheEvent;
+    if (event.cache !== 'store' && !this.registry.services.some(({ name }) => name === event.cache)) return;
+    if (event.type === 'unstorable')
+      this.logger.warn(`${event.view} returns a value that cannot be cached: ${event.message}`);
+    else if (event.type === 'untracked') this.logger.warn(`${event.view} is not cached: ${event.message}`);
+    else if (event.type === 'error') this.error(event.operation, event.error);
+  };
+
+  /** A database that is down fails with every request; one line in ten seconds tells as much. */
+  private error(operation: string, error: Error): void {
+    const now = Date.now();
+    if (now < this.quietUntil) return;
+    this.quietUntil = now + REPEAT_MS;
+    this.logger.warn(`Cache ${operation} failed, methods compute: ${error.message}`);
+  }
+}

@@ -1,0 +1,12 @@
+export { CacheLifecycle } from './cache-lifecycle.js';
+export { CacheModule } from './cache.module.js';
+export { type CacheModuleAsyncOptions } from './cache.module-definition.js';
+export { CacheRegistry } from './cache-registry.js';
+export { CacheService, type CallOptions, type TenantChoice } from './cache.service.js';
+export {
+  type CacheModuleOptions,
+  type CacheOptions,
+  type CacheOptionsFactory,
+  type NamedCacheOptions,
+} from './options.js';
+export { getCacheToken, InjectCache } from './tokens.js';
