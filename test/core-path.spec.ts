@@ -212,7 +212,7 @@ describe('the core path', () => {
     expect(await one.cache.get(key)).toBe(1);
     await database.pool.query('UPDATE users SET name = name WHERE id = 1');
     expect(await one.cache.get(key)).toBeUndefined();
-    expect(await one.cache.set(key, 1, { domains: ['user'], fence })).toBe(true);
+    expect(await one.cache.set(key, 1, { domains: ['user'], fence })).toBe(false);
     expect(await one.cache.get(key)).toBeUndefined();
   });
 

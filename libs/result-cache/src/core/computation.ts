@@ -109,6 +109,11 @@ export class Computation {
     };
   }
 
+  /** Whether {@link written} leaves nothing for the database to write. */
+  get hasAllTags(): boolean {
+    return this.policy.tags !== null && this.inherited.length === 0;
+  }
+
   /** Whether what the store wrote for this value is what its policy alone depends on. */
   get isPlain(): boolean {
     return this.tags.size === 0 && this.inherited.length === 0;

@@ -19,6 +19,11 @@ export class DomainWatch {
     private readonly clock: Clock = systemClock,
   ) {}
 
+  /** Whether all of these are known to be tracked, without looking. */
+  areGood(domains: readonly string[]): boolean {
+    return this.report !== null && domains.every((domain) => this.report!.get(domain) === null);
+  }
+
   /** The first problem among these domains as a sentence, or `null` if all can be cached. */
   async firstProblem(domains: readonly string[]): Promise<string | null> {
     for (const domain of domains) {

@@ -2,6 +2,8 @@ import { type CacheStore, type ExchangeAnswer, type StoredRow } from './store.js
 import { type Fence } from './fence.js';
 import { type TouchMemory } from './touch-memory.js';
 import { CacheError } from './errors.js';
+import { moment, type FreshnessProof } from './freshness.js';
+import { type Clock } from './clock.js';
 
 /** What one caller learns from an exchange that began after it asked. */
 export interface Reply {
@@ -39,6 +41,8 @@ export class Exchange {
   constructor(
     private readonly store: CacheStore,
     private readonly memory: TouchMemory,
+    private readonly proof: FreshnessProof,
+    private readonly clock: Clock,
     private readonly mostInFlight = 2,
     private readonly onError: (operation: string, error: Error) => void = () => undefined,
   ) {}
@@ -101,7 +105,7 @@ export class Exchange {
           ({ proof: { fence } }) =>
             fence.incarnation === answer.fence.incarnation && fence.lo >= answer.horizon && fence.hi <= answer.fence.hi,
         )
-        .map((row) => [row.key, row]),
+        .map((row) => [row.key, { ...row, proof: { ...row.proof, fence: answer.fence } }]),
     );
     for (const key of keys)
       settle(asked.get(key)!, {
@@ -118,9 +122,13 @@ export class Exchange {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       const request = { since: this.memory.base, keys, prove };
       const { epoch } = this.memory;
+      const start = moment(this.clock);
       const answer = await this.store.exchange(request);
       if (answer === null) await this.store.recover();
-      else if (this.memory.apply(answer, request, epoch)) return answer;
+      else if (this.memory.apply(answer, request, epoch)) {
+        this.proof.renew(start, answer.fence);
+        return answer;
+      }
     }
     throw new CacheError('the invalidation log was reset again and again while it was read');
   }

@@ -23,7 +23,7 @@ export function parseSnapshot(snapshot: string, incarnation: string): Fence {
   return { lo: Number(lo), hi: Number(hi), open: open ? open.split(',').map(Number) : [], incarnation };
 }
 
-/** Whether transaction `xid`, if it committed, is part of what the fence saw. */
+/** Whether a transaction had ended when the fence was taken; what it did, if it committed, is part of what the fence saw. */
 export function sees(fence: Fence, xid: number): boolean {
   return xid < fence.hi && !fence.open.includes(xid);
 }

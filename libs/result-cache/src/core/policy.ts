@@ -1,5 +1,6 @@
 import { ttlToMs, type Ttl } from './duration.js';
 import { CacheConfigurationError } from './errors.js';
+import { freshnessToMs, type Freshness } from './freshness.js';
 import { type Dependencies } from './store.js';
 import { ClassRegistry, type Class } from './values/index.js';
 
@@ -25,6 +26,8 @@ export interface DependencyOptions {
 export interface EntryOptions extends DependencyOptions {
   /** Seconds, or text such as `'5m'`. Default: the cache's `defaultTtl`. `0`: not stored. */
   ttl?: Ttl;
+  /** How old it may be when it is served from memory. Default: the cache's `freshness`, which is `'strict'` by default. */
+  freshness?: Freshness;
   /** What is read, for statistics and logs: a view's or method's name. */
   view?: string;
   /** Whose value it is, for statistics; isolation is the key's business. */
@@ -38,13 +41,15 @@ export class Policy {
   readonly ttlMs: number;
   readonly dependencies: Dependencies;
   readonly untracked: boolean;
+  /** 0: strict. */
+  readonly maxStalenessMs: number;
   readonly registry: ClassRegistry;
   private written: readonly string[] | null;
 
   /** @throws CacheConfigurationError */
   constructor(
     options: EntryOptions,
-    defaults: { ttl: Ttl; maxTtlMs: number; where?: string },
+    defaults: { ttl: Ttl; maxTtlMs: number; freshness?: Freshness; where?: string },
     readonly view = options.view ?? 'value',
     registry = new ClassRegistry(options.classes ?? []),
   ) {
@@ -60,6 +65,7 @@ export class Policy {
       rows: rows(options.rows, where),
     };
     this.untracked = options.untracked ?? false;
+    this.maxStalenessMs = freshnessToMs(options.freshness ?? defaults.freshness ?? 'strict', where);
     this.registry = registry;
     this.written = this.isFree ? [] : null;
   }

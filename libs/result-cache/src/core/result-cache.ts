@@ -1,17 +1,18 @@
 import { systemClock, type Clock } from './clock.js';
-import { Computation } from './computation.js';
 import { ttlToMs, type Ttl } from './duration.js';
-import { CacheConfigurationError, UndecodableValueError, UnstorableValueError } from './errors.js';
-import { type Reply } from './exchange.js';
+import { CacheConfigurationError } from './errors.js';
 import { type Fence } from './fence.js';
+import { type Freshness } from './freshness.js';
+import { MemoryTier } from './memory-tier.js';
 import { storableKey } from './raw-key.js';
-import { Recorder, type Reading } from './recorder.js';
+import { ReadPath } from './read-path.js';
+import { Recorder } from './recorder.js';
 import { parsePattern } from './pattern.js';
 import { Policy, saysWhenVoid, type EntryOptions } from './policy.js';
 import { Session } from './session.js';
 import { type CacheStats } from './stats.js';
-import { type CacheStore, type Dependencies, type PurgeResult, type Queryable, type StoredRow } from './store.js';
-import { decodeValue, encodeValue, type ClassRegistry, type EncodedValue } from './values/index.js';
+import { type CacheStore, type Dependencies, type PurgeResult, type Queryable } from './store.js';
+import { encodeValue, type ClassRegistry } from './values/index.js';
 
 export interface ResultCacheOptions {
   /** Where entries and the truth about them live; usually a `PostgresCache`. */
@@ -31,7 +32,21 @@ export interface ResultCacheOptions {
    * TTL whatever happens to the data.
    */
   invalidation?: 'strict' | 'ttl';
+  /** How old a value served from memory may be: `'strict'` (default) or `{ maxStaleness: '50ms' }`. */
+  freshness?: Freshness;
+  /** The memory tier: `false` for none. */
+  memory?: MemoryOptions | false;
   clock?: Clock;
+}
+
+/** The memory tier of one cache in one process. */
+export interface MemoryOptions {
+  /** Most entries. Default 1,000. */
+  maxEntries?: number;
+  /** Most bytes, counted as JSON. Default 64 MiB. */
+  maxBytes?: number;
+  /** Longest time an entry is kept. Default 60 s. */
+  ttl?: Ttl;
 }
 
 /** A value with what is known about it. */
@@ -62,10 +77,12 @@ export class ResultCache {
   readonly defaultTtl: Ttl;
   readonly maxTtlMs: number;
   readonly store: CacheStore;
-  private readonly clock: Clock;
   private readonly recorder: Recorder;
   private readonly session: Session;
+  private readonly memory: MemoryTier | null;
+  private readonly reads: ReadPath;
   private readonly maxValueBytes: number;
+  private readonly freshness: Freshness;
   private readonly tracks: boolean;
   private readonly plain: Policy;
 
@@ -73,13 +90,16 @@ export class ResultCache {
   constructor(options: ResultCacheOptions) {
     this.name = options.name ?? 'result-cache';
     this.store = options.store;
-    this.clock = options.clock ?? systemClock;
+    const clock = options.clock ?? systemClock;
     this.maxTtlMs = ttlToMs(options.maxTtl ?? 86_400, 'maxTtl');
     this.defaultTtl = options.defaultTtl ?? Math.min(300, this.maxTtlMs / 1000);
     this.maxValueBytes = positive(options.maxValueBytes ?? 100_000, 'maxValueBytes');
+    this.freshness = options.freshness ?? 'strict';
     this.tracks = options.invalidation !== 'ttl';
     this.recorder = new Recorder(this.name, options.enableStats ?? true);
-    this.session = Session.of(options.store);
+    this.session = Session.of(options.store, clock);
+    this.memory = options.memory === false ? null : memoryTier(options.memory ?? {}, this.session, clock);
+    this.reads = new ReadPath(this.session, this.memory, this.recorder, clock, this.maxValueBytes, this.tracks);
     this.plain = this.policy({ untracked: true });
   }
 
@@ -92,7 +112,12 @@ export class ResultCache {
       throw new CacheConfigurationError(
         `${where ?? view ?? 'the cached value'} says nothing about what it depends on; write domains: ['user'] (the kinds of data it reads), tags: [...], or untracked: true to accept staleness up to the TTL`,
       );
-    return new Policy(options, { ttl: this.defaultTtl, maxTtlMs: this.maxTtlMs, where }, view, registry);
+    return new Policy(
+      options,
+      { ttl: this.defaultTtl, maxTtlMs: this.maxTtlMs, freshness: this.freshness, where },
+      view,
+      registry,
+    );
   }
 
   /** A fence, to be taken before computing a value that is stored with `set` later. */
@@ -102,14 +127,14 @@ export class ResultCache {
 
   /** The value of a key, or `undefined` where there is none or it is void. A stored `undefined` looks the same; see {@link exists}. */
   async get<T = unknown>(key: string, view = 'get'): Promise<T | undefined> {
-    return (await this.read<T>(storableKey(key), this.plain, view))?.value;
+    return (await this.reads.find<T>(storableKey(key), this.plain, view))?.value;
   }
 
   /** The value with its versions and times, or `undefined`. */
   async getWithMetadata<T = unknown>(key: string): Promise<EntryMetadata<T> | undefined> {
-    const found = await this.read<T>(storableKey(key), this.plain, 'get');
+    const found = await this.reads.find<T>(storableKey(key), this.plain, 'get');
     if (found === undefined) return undefined;
-    const { fence, tags, cachedAt, expiresAt } = found.row.proof;
+    const { fence, tags, cachedAt, expiresAt } = found.proof;
     return {
       value: found.value,
       versions: Object.fromEntries(tags.map((tag) => [tag, fence.hi])),
@@ -121,14 +146,14 @@ export class ResultCache {
   /** Several values in one statement, by key; keys without a valid entry are missing from the map. */
   async getMany<T = unknown>(keys: readonly string[]): Promise<Map<string, T>> {
     const found = await Promise.all(
-      keys.map(async (key) => [key, await this.read<T>(storableKey(key), this.plain, 'get')] as const),
+      keys.map(async (key) => [key, await this.reads.find<T>(storableKey(key), this.plain, 'get')] as const),
     );
     return new Map(found.flatMap(([key, entry]) => (entry === undefined ? [] : [[key, entry.value]])));
   }
 
   /** Whether a valid entry exists, whatever its value. */
   async exists(key: string): Promise<boolean> {
-    return (await this.ask(storableKey(key)))?.row != null;
+    return (await this.reads.ask(storableKey(key)))?.row != null;
   }
 
   /**
@@ -145,21 +170,7 @@ export class ResultCache {
 
   /** {@link getOrSet} for a policy made beforehand. */
   async readThrough<T>(key: string, compute: () => Promise<T>, policy: Policy, tenantId?: string): Promise<T> {
-    const reason = await this.whyBypassed(policy);
-    if (reason !== null) return this.bypass(compute, policy, reason);
-    const started = this.clock.monotonic();
-    const reply = await this.ask(key);
-    if (reply === null) return this.bypass(compute, policy, 'unavailable');
-
-    const found = this.decode<T>(reply, policy);
-    if (found !== undefined) {
-      this.hit(found.row, reply.now, policy.view, started, tenantId);
-      return found.value;
-    }
-    const running = this.session.running.get(key);
-    if (running?.isJoinable(this.session.memory)) return this.join(running, compute, policy, reply, tenantId);
-    this.recorder.miss(this.reading(policy.view, started, tenantId));
-    return this.compute(key, compute, policy, reply, tenantId);
+    return this.reads.readThrough(key, compute, policy, tenantId);
   }
 
   /**
@@ -181,9 +192,9 @@ export class ResultCache {
         'set: a value with domains, tags or rows needs the fence taken before it was computed: const fence = await cache.fence(); …compute…; set(key, value, { …, fence }). Or use getOrSet, which does it',
       );
     const policy = this.policy({ untracked: !dependent, ...options });
-    if ((await this.whyBypassed(policy)) !== null) return false;
-    const fence = options.fence ?? (await this.ask())?.fence;
-    if (fence === undefined) return false;
+    if ((await this.reads.whyBypassed(policy)) !== null) return false;
+    const fence = await this.renewed(storableKey(key), policy, options.fence);
+    if (fence === null) return false;
     const { json, types, bytes } = encodeValue(value, { registry: policy.registry, maxBytes: this.maxValueBytes });
     const { ttlMs, dependencies, view } = policy;
     const proof = await this.session.fills.add({
@@ -216,7 +227,7 @@ export class ResultCache {
 
   /** Delete an entry, also where it is being computed now. Returns whether there was a live one. */
   async delete(key: string): Promise<boolean> {
-    return (await this.store.delete([storableKey(key)])) > 0;
+    return (await this.session.delete([storableKey(key)])) > 0;
   }
 
   /**
@@ -225,7 +236,7 @@ export class ResultCache {
    */
   async invalidatePattern(pattern: string): Promise<number> {
     const { prefix, like } = parsePattern(pattern);
-    return this.store.deleteMatching(prefix, like);
+    return this.session.deleteMatching(prefix, like);
   }
 
   /**
@@ -274,146 +285,38 @@ export class ResultCache {
     this.session.stop();
   }
 
-  private async read<T>(key: string, policy: Policy, view: string): Promise<{ value: T; row: StoredRow } | undefined> {
-    const started = this.clock.monotonic();
-    const reply = await this.ask(key);
-    if (reply === null) {
-      this.recorder.bypassed(view, 'unavailable');
-      return undefined;
-    }
-    const found = this.decode<T>(reply, policy);
-    if (found === undefined) {
-      // A computation that finds nothing here would not be told when somebody sets it.
-      Computation.current()?.spoil();
-      this.recorder.miss(this.reading(view, started));
-    } else this.hit(found.row, reply.now, view, started);
-    return found;
-  }
-
-  private async ask(key?: string): Promise<Reply | null> {
+  /**
+   * Void what the key held, in all processes, and return a fence from after that for what it will hold: the value's own
+   * fence is older, so nothing it depends on may have been touched between the two.
+   */
+  private async renewed(key: string, { dependencies }: Policy, own: Fence | undefined): Promise<Fence | null> {
     try {
-      return await this.session.ask(key);
+      const tags = own === undefined ? [] : await this.store.tagsOf(dependencies);
+      await this.session.delete([key]);
+      const { fence } = await this.session.ask();
+      if (own !== undefined && this.session.touches.judge('', { ...NO_PROOF, fence: own, tags }, fence) !== 'valid')
+        return null;
+      return fence;
     } catch (error) {
-      this.recorder.failed('exchange', error as Error);
+      this.recorder.failed('set', error as Error);
       return null;
     }
   }
+}
 
-  private decode<T>({ row }: Reply, policy: Policy): { value: T; row: StoredRow } | undefined {
-    if (row === null) return undefined;
-    try {
-      return { value: decodeValue(row.json, row.types, policy.registry) as T, row };
-    } catch (error) {
-      if (error instanceof UndecodableValueError || error instanceof SyntaxError) return undefined;
-      throw error;
-    }
-  }
+const NO_PROOF = { expiresAt: 0, cachedAt: 0, computeMs: null };
 
-  private async join<T>(
-    running: Computation,
-    compute: () => Promise<T>,
-    policy: Policy,
-    reply: Reply,
-    tenantId?: string,
-  ): Promise<T> {
-    const shared = await running.share();
-    if (shared === null) return this.bypass(compute, policy, 'unstorable');
-    this.recorder.joined(policy.view, tenantId);
-    Computation.current()?.dependOnComputation(running, reply.now + policy.ttlMs);
-    return shared.copy as T;
-  }
-
-  private async compute<T>(
-    key: string,
-    compute: () => Promise<T>,
-    policy: Policy,
-    reply: Reply,
-    tenantId?: string,
-  ): Promise<T> {
-    const computation = new Computation(key, reply.fence, reply.number, policy);
-    this.session.running.set(key, computation);
-    const started = this.clock.monotonic();
-    let storing: Promise<void> | undefined;
-    try {
-      const value = await computation.run(compute);
-      const computeMs = this.clock.monotonic() - started;
-      this.recorder.computed(policy.view, computeMs);
-      Computation.current()?.dependOnComputation(computation, reply.now + policy.ttlMs);
-      storing = this.keep(value, computation, computeMs, reply.now, tenantId);
-      return value;
-    } finally {
-      // Until it is stored it can still be joined; afterwards the row takes over.
-      void Promise.resolve(storing).then(() => {
-        if (this.session.running.get(key) === computation) this.session.running.delete(key);
-      });
-    }
-  }
-
-  /** Encode now, before the caller can change the value; store soon. */
-  private keep(
-    value: unknown,
-    computation: Computation,
-    computeMs: number,
-    startedAt: number,
-    tenantId?: string,
-  ): Promise<void> | undefined {
-    const { policy, key, fence } = computation;
-    if (!computation.isStorable) return undefined;
-    const ttlMs = Math.min(policy.ttlMs, computation.expiresBefore - startedAt - computeMs);
-    if (ttlMs <= 0) return undefined;
-    let encoded: EncodedValue;
-    try {
-      encoded = encodeValue(value, { registry: policy.registry, maxBytes: this.maxValueBytes });
-    } catch (error) {
-      if (!(error instanceof UnstorableValueError)) throw error;
-      this.recorder.unstorable(policy.view, error);
-      return undefined;
-    }
-    const { json, types, bytes } = encoded;
-    const fill = {
-      key,
-      json,
-      types,
-      fence,
-      ttlMs,
-      computeMs,
-      tenantId: tenantId ?? null,
-      view: policy.view,
-      ...computation.written(),
-    };
-    return this.session.fills.add(fill).then((proof) => {
-      if (proof === null) return;
-      if (computation.isPlain) policy.learn(proof.tags);
-      this.recorder.stored(policy.view, bytes);
-    });
-  }
-
-  private async whyBypassed(policy: Policy): Promise<string | null> {
-    if (policy.ttlMs === 0) return 'ttl';
-    if (!this.tracks || policy.untracked) return null;
-    const problem = await this.session.domains.firstProblem(policy.trackedDomains);
-    if (problem === null) return null;
-    this.recorder.untracked(policy.view, problem);
-    return 'untracked';
-  }
-
-  /** Compute without the cache; an outer computation then reads what this one reads, by itself. */
-  private async bypass<T>(compute: () => Promise<T>, policy: Policy, reason: string): Promise<T> {
-    this.recorder.bypassed(policy.view, reason);
-    const outer = Computation.current();
-    if (reason === 'untracked' || reason === 'ttl') outer?.spoil();
-    else outer?.dependOnPolicy(policy, Infinity);
-    return compute();
-  }
-
-  private hit({ proof }: StoredRow, now: number, view: string, started: number, tenantId?: string): void {
-    Computation.current()?.dependOnEntry(proof.tags, proof.expiresAt);
-    this.recorder.hit(this.reading(view, started, tenantId), 'postgres', proof.expiresAt - now, proof.computeMs ?? 0);
-  }
-
-  private reading(view: string, started: number, tenantId?: string): Reading {
-    return { view, tenantId, durationMs: this.clock.monotonic() - started };
-  }
+function memoryTier(
+  { maxEntries = 1_000, maxBytes = 64 << 20, ttl = 60 }: MemoryOptions,
+  session: Session,
+  clock: Clock,
+): MemoryTier {
+  const limits = {
+    maxEntries: positive(maxEntries, 'memory.maxEntries'),
+    maxBytes: positive(maxBytes, 'memory.maxBytes'),
+    ttlMs: ttlToMs(ttl, 'memory.ttl'),
+  };
+  return new MemoryTier(limits, session.touches, clock);
 }
 
 function positive(value: number, option: string): number {

@@ -1,8 +1,10 @@
+import { systemClock, type Clock } from './clock.js';
 import { type Computation } from './computation.js';
 import { DomainWatch } from './domain-watch.js';
 import { events } from './events.js';
 import { Exchange, type Reply } from './exchange.js';
 import { FillQueue } from './fill-queue.js';
+import { FreshnessProof } from './freshness.js';
 import { type CacheStore, type Dependencies, type Queryable } from './store.js';
 import { TouchMemory } from './touch-memory.js';
 
@@ -14,7 +16,10 @@ const sessions = new WeakMap<CacheStore, Session>();
  * computed, so that ten named caches still send one statement per turn.
  */
 export class Session {
-  readonly memory = new TouchMemory();
+  /** What this process was told about the invalidation log. */
+  readonly touches = new TouchMemory();
+  /** How new that is. */
+  readonly proof: FreshnessProof;
   readonly fills: FillQueue;
   readonly domains: DomainWatch;
   /** What is being computed or stored, by key. */
@@ -23,16 +28,20 @@ export class Session {
   private owed: Dependencies[] = [];
   private retry: NodeJS.Timeout | undefined;
 
-  private constructor(readonly store: CacheStore) {
+  private constructor(
+    readonly store: CacheStore,
+    clock: Clock,
+  ) {
     const onError = (operation: string, error: Error): void => this.failed(operation, error);
-    this.exchange = new Exchange(store, this.memory, undefined, onError);
+    this.proof = new FreshnessProof(clock);
+    this.exchange = new Exchange(store, this.touches, this.proof, clock, undefined, onError);
     this.fills = new FillQueue(store, onError);
     this.domains = new DomainWatch(store, onError);
   }
 
-  static of(store: CacheStore): Session {
+  static of(store: CacheStore, clock: Clock = systemClock): Session {
     let session = sessions.get(store);
-    if (session === undefined) sessions.set(store, (session = new Session(store)));
+    if (session === undefined) sessions.set(store, (session = new Session(store, clock)));
     return session;
   }
 
@@ -47,9 +56,23 @@ export class Session {
    * nothing from the cache, so one at least reads one's own writes. Within a transaction a failure is the transaction's.
    */
   async invalidate(dependencies: Dependencies, within?: Queryable): Promise<void> {
-    if (within !== undefined) return this.store.invalidate(dependencies, within);
+    if (within !== undefined) {
+      const open = await this.store.invalidate(dependencies, within);
+      if (open !== null) this.proof.endWith(open);
+      return;
+    }
     this.owed.push(dependencies);
     await this.payOwed().catch(() => undefined);
+    this.proof.end();
+  }
+
+  /** Delete keys; what this process reads next knows. */
+  async delete(keys: readonly string[]): Promise<number> {
+    return this.store.delete(keys).finally(() => this.proof.end());
+  }
+
+  async deleteMatching(prefix: string, like: string): Promise<number> {
+    return this.store.deleteMatching(prefix, like).finally(() => this.proof.end());
   }
 
   /** Wait for computations and stores under way. */

@@ -120,8 +120,10 @@ export interface CacheStore {
   delete(keys: readonly string[]): Promise<number>;
   /** The same for the keys that begin with `prefix` and match the LIKE pattern. */
   deleteMatching(prefix: string, like: string): Promise<number>;
-  /** Invalidate, in a transaction of its own or in the caller's. */
-  invalidate(dependencies: Dependencies, within?: Queryable): Promise<void>;
+  /** The tags that dependencies are written as. */
+  tagsOf(dependencies: Dependencies): Promise<readonly string[]>;
+  /** Invalidate, in a transaction of its own or in the caller's. Returns the caller's transaction, which is still open. */
+  invalidate(dependencies: Dependencies, within?: Queryable): Promise<number | null>;
   /** Which domains are tracked by triggers, and what is wrong with those that are not. */
   audit(): Promise<DomainReport>;
   /** Delete what has expired and trim the log. One process at a time. */

@@ -37,13 +37,16 @@ export class TouchMemory {
   private latest: { fence: Fence; horizon: number } | null = null;
   /** How many answers were applied. An exchange's number is the value it makes this. */
   private count = 0;
-  /** The number of the exchange that said "everything", or voided everything by starting anew. */
-  private everythingBy = 0;
+  /** What was told up to this exchange is forgotten: who was last seen to before it counts as touched. */
+  private forgottenBy = 0;
+  /** Fences of the past, each with the number of the last exchange before it: where the floor can be raised to. */
+  private checkpoints: { number: number; fence: Fence }[] = [];
   /** The number of the last exchange that told anything. */
   private lastTold = 0;
   private restarts = 0;
+  private sizeAtCheckpoint = 0;
 
-  /** @param capacity How many tags to remember; beyond it the older half is forgotten, which raises the floor. */
+  /** @param capacity How many tags to remember; beyond it the older ones are forgotten, which raises the floor. */
   constructor(private readonly capacity = 50_000) {}
 
   /** The fence of the newest answer: the next exchange asks what was touched since. */
@@ -82,13 +85,13 @@ export class TouchMemory {
     }
     if (answer.touched === 'everything') {
       this.advance(answer);
-      // Forgetting is only sound up to a fence whose successors will all be told: the newest base.
-      this.forget(this.latest!.fence);
+      this.forgetAll();
       return true;
     }
     for (const touch of answer.touched) this.remember(touch);
     this.advance(answer);
-    if (this.touched.size > this.capacity) this.forget(this.latest!.fence);
+    if (this.touched.size > this.capacity) this.trim();
+    else if (this.touched.size - this.sizeAtCheckpoint > this.capacity / 8) this.setCheckpoint();
     return true;
   }
 
@@ -106,7 +109,7 @@ export class TouchMemory {
 
   /** Whether any of the tags, or the key itself, was told by an exchange after number `since`. */
   touchedAfter(since: number, key: string, tags: readonly string[]): boolean {
-    if (this.everythingBy > since) return true;
+    if (this.forgottenBy > since) return true;
     for (const tag of tags) if ((this.touched.get(tag)?.by ?? 0) > since) return true;
     if ((this.touched.get(KEY + key)?.by ?? 0) > since) return true;
     for (const [tag, pattern] of this.patterns)
@@ -167,16 +170,41 @@ export class TouchMemory {
       this.latest = { fence, horizon: Math.max(horizon, this.latest?.horizon ?? 0) };
   }
 
-  private forget(floor: Fence): void {
+  /** Forgetting is only sound up to a fence whose successors will all be told: the newest base, or a base of the past. */
+  private forgetAll(): void {
     this.touched.clear();
     this.patterns.clear();
-    this.floor = floor;
-    this.everythingBy = this.lastTold = this.count;
+    this.checkpoints = [];
+    this.sizeAtCheckpoint = 0;
+    this.floor = this.latest!.fence;
+    this.forgottenBy = this.lastTold = this.count;
+  }
+
+  /** Forget what was told longest ago, about half. */
+  private trim(): void {
+    const middle = this.checkpoints[Math.floor(this.checkpoints.length / 2)];
+    if (middle === undefined) return this.forgetAll();
+    // Every touch told by then was visible to that fence, so no fence that the new floor covers lacks it.
+    for (const [tag, { by }] of this.touched) {
+      if (by > middle.number) continue;
+      this.touched.delete(tag);
+      this.patterns.delete(tag);
+    }
+    this.floor = middle.fence;
+    this.forgottenBy = middle.number;
+    this.checkpoints = this.checkpoints.filter(({ number }) => number > middle.number);
+    this.sizeAtCheckpoint = this.touched.size;
+    if (this.touched.size > this.capacity) this.forgetAll();
+  }
+
+  private setCheckpoint(): void {
+    this.checkpoints.push({ number: this.count, fence: this.latest!.fence });
+    this.sizeAtCheckpoint = this.touched.size;
   }
 
   private restart({ fence, horizon }: ExchangeAnswer): void {
     this.restarts++;
     this.latest = { fence, horizon };
-    this.forget(fence);
+    this.forgetAll();
   }
 }

@@ -215,15 +215,21 @@ export class PostgresCache implements CacheStore {
     return Number(row![0]);
   }
 
-  async invalidate(dependencies: Dependencies, within?: Queryable): Promise<void> {
-    const text = 'SELECT fraiseql_cache.invalidate($1::jsonb)';
-    const values = [specText(dependencies)];
-    if (within !== undefined) {
-      await within.query(text, values);
-      return;
-    }
+  async tagsOf(dependencies: Dependencies): Promise<readonly string[]> {
     await this.ready();
-    await this.run('invalidate', text, values);
+    const spec = specText(dependencies);
+    if (spec === null) return [];
+    const [row] = await this.run('tags', 'SELECT array_to_json(fraiseql_cache.dependency_tags($1::jsonb))', [spec]);
+    return JSON.parse(row![0]!) as string[];
+  }
+
+  async invalidate(dependencies: Dependencies, within?: Queryable): Promise<number | null> {
+    const values = [specText(dependencies)];
+    if (within !== undefined)
+      return openTransaction(await within.query('SELECT fraiseql_cache.invalidate($1::jsonb) AS xid', values));
+    await this.ready();
+    await this.run('invalidate', 'SELECT fraiseql_cache.invalidate($1::jsonb)', values);
+    return null;
   }
 
   async audit(): Promise<DomainReport> {
@@ -352,6 +358,14 @@ function parseProof(text: string): Proof {
   if (!Number.isSafeInteger(lo) || !Number.isSafeInteger(hi) || !Array.isArray(open) || !Array.isArray(tags))
     throw new TypeError('not a proof');
   return { fence: { lo, hi, open, incarnation }, expiresAt, cachedAt, computeMs, tags };
+}
+
+/** A `pg` client answers `{ rows }`, TypeORM the rows themselves. */
+function openTransaction(result: unknown): number | null {
+  const rows = (Array.isArray(result) ? result : (result as { rows?: unknown[] } | undefined)?.rows) as
+    { xid?: string | null }[] | undefined;
+  const xid = rows?.[0]?.xid;
+  return xid == null ? null : Number(xid);
 }
 
 function specText({ domains, free, rows }: Dependencies): string | null {

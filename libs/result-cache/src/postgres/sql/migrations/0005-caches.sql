@@ -24,7 +24,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- Invalidate by hand what the same words name: as if each of these rows, or any row of these domains, had been written.
-CREATE FUNCTION fraiseql_cache.invalidate(p_spec jsonb) RETURNS void
+-- Returns the transaction, which the caller may still have to commit.
+CREATE FUNCTION fraiseql_cache.invalidate(p_spec jsonb) RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   SELECT fraiseql_cache.touch(ARRAY(
     SELECT t.tag FROM jsonb_array_elements_text(p_spec -> 'domains') AS d (name), unnest(fraiseql_cache.domain_tags(d.name)) AS t (tag)
@@ -35,6 +36,7 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
       CROSS JOIN LATERAL (SELECT c.named AS tag UNION ALL
                           SELECT t.tag FROM unnest(fraiseql_cache.domain_tags(r.pair ->> 0)) AS t (tag)
                            WHERE c.named IS NULL OR t.tag <> left(c.named, strpos(c.named, '=')) || '*') n));
+  SELECT pg_current_xact_id()::text::bigint;
 $$;
 
 -- The source of a cache's store function. Keys are sorted, because two batches that share keys would otherwise deadlock.

@@ -1,0 +1,114 @@
+import { LRUCache } from 'lru-cache';
+import { type Clock } from './clock.js';
+import { type Proof } from './store.js';
+import { type TouchMemory } from './touch-memory.js';
+import { copyValue } from './values/index.js';
+
+export interface MemoryTierOptions {
+  /** Most entries kept. */
+  maxEntries: number;
+  /** Most bytes kept, counted as JSON. */
+  maxBytes: number;
+  /** Milliseconds an entry is kept at most. */
+  ttlMs: number;
+}
+
+interface Entry {
+  value: unknown;
+  proof: Proof;
+  /** Everything told up to this exchange is known not to concern the entry. */
+  since: number;
+  /** Monotonic milliseconds. */
+  expiresAt: number;
+}
+
+/** A hit in memory: a copy of the value, and what is known about it. */
+export interface MemoryHit {
+  value: unknown;
+  proof: Proof;
+  /** Milliseconds it may still be served. */
+  leftMs: number;
+}
+
+/**
+ * Values of one cache in this process. An entry is only ever served as of what the process has been told: whether that
+ * is new enough is for the caller to see to.
+ */
+export class MemoryTier {
+  private readonly entries: LRUCache<string, Entry>;
+  private readonly ttlMs: number;
+  private evicted = 0;
+
+  constructor(
+    { maxEntries, maxBytes, ttlMs }: MemoryTierOptions,
+    private readonly touches: TouchMemory,
+    private readonly clock: Clock,
+  ) {
+    this.ttlMs = ttlMs;
+    this.entries = new LRUCache<string, Entry>({
+      max: maxEntries,
+      maxSize: maxBytes,
+      dispose: (_entry, _key, reason) => {
+        if (reason === 'evict') this.evicted++;
+      },
+    });
+  }
+
+  get size(): number {
+    return this.entries.size;
+  }
+
+  get bytes(): number {
+    return this.entries.calculatedSize;
+  }
+
+  get evictions(): number {
+    return this.evicted;
+  }
+
+  /** Whether there is an entry that nothing told so far makes void. */
+  has(key: string): boolean {
+    return this.current(key) !== undefined;
+  }
+
+  /** The entry as of everything told so far. */
+  get(key: string): MemoryHit | undefined {
+    const entry = this.current(key);
+    if (entry === undefined) return undefined;
+    // Seen to be good up to now: the touches before may be forgotten.
+    entry.since = this.touches.now;
+    return { value: copyValue(entry.value), proof: entry.proof, leftMs: entry.expiresAt - this.clock.monotonic() };
+  }
+
+  /**
+   * Keep a value whose proof is good as of everything told so far, or let it be. The value is copied.
+   * @param leftMs How long it may be served by the database's clock.
+   */
+  keep(key: string, value: unknown, proof: Proof, leftMs: number, bytes: number): void {
+    if (this.touches.judge(key, proof, proof.fence) !== 'valid') return;
+    const ttl = Math.min(leftMs, this.ttlMs);
+    if (ttl <= 0) return;
+    this.entries.set(
+      key,
+      { value: copyValue(value), proof, since: this.touches.now, expiresAt: this.clock.monotonic() + ttl },
+      { size: Math.max(1, bytes + key.length) },
+    );
+  }
+
+  delete(key: string): void {
+    this.entries.delete(key);
+  }
+
+  clear(): void {
+    this.entries.clear();
+  }
+
+  private current(key: string): Entry | undefined {
+    const entry = this.entries.get(key);
+    if (entry === undefined) return undefined;
+    if (entry.expiresAt > this.clock.monotonic() && !this.touches.touchedAfter(entry.since, key, entry.proof.tags))
+      return entry;
+    this.entries.delete(key);
+    return undefined;
+  }
+}

@@ -1,0 +1,232 @@
+import { type Clock } from './clock.js';
+import { Computation } from './computation.js';
+import { UndecodableValueError, UnstorableValueError } from './errors.js';
+import { type Reply } from './exchange.js';
+import { type MemoryTier } from './memory-tier.js';
+import { type Tier } from './outcome.js';
+import { type Policy } from './policy.js';
+import { type Recorder } from './recorder.js';
+import { type Session } from './session.js';
+import { type Proof } from './store.js';
+import { decodeValue, encodeValue, type EncodedValue } from './values/index.js';
+
+/** A value found in a tier. */
+export interface Found<T> {
+  value: T;
+  proof: Proof;
+  tier: Tier;
+  /** Milliseconds it may still be served. */
+  leftMs: number;
+}
+
+/** One read: what for, and since when. */
+interface Reading {
+  key: string;
+  policy: Policy;
+  view: string;
+  tenantId: string | undefined;
+  /** Monotonic milliseconds. */
+  started: number;
+}
+
+/** The way of one read: memory, exchange, a computation under way, a computation of its own. */
+export class ReadPath {
+  constructor(
+    private readonly session: Session,
+    private readonly memory: MemoryTier | null,
+    private readonly recorder: Recorder,
+    private readonly clock: Clock,
+    private readonly maxValueBytes: number,
+    /** Whether domains must be tracked to be cached. */
+    private readonly tracks: boolean,
+  ) {}
+
+  /** The value of a key, or `undefined`. */
+  async find<T>(key: string, policy: Policy, view: string): Promise<Found<T> | undefined> {
+    const reading = this.reading(key, policy, view);
+    const { found, reply } = await this.lookup<T>(reading);
+    if (found !== undefined) {
+      this.hit(reading, found);
+      return found;
+    }
+    // A computation that finds nothing here would not be told when somebody sets it.
+    Computation.current()?.spoil();
+    if (reply === null) this.recorder.bypassed(view, 'unavailable');
+    else this.recorder.miss(this.timed(reading));
+    return undefined;
+  }
+
+  /** The value of a key, computed and stored if there is none. */
+  async readThrough<T>(key: string, compute: () => Promise<T>, policy: Policy, tenantId?: string): Promise<T> {
+    const reason = this.isTracked(policy) ? null : await this.whyBypassed(policy);
+    if (reason !== null) return this.bypass(compute, policy, reason);
+    const reading = this.reading(key, policy, policy.view, tenantId);
+    const { found, reply } = await this.lookup<T>(reading);
+    if (found !== undefined) {
+      this.hit(reading, found);
+      return found.value;
+    }
+    if (reply === null) return this.bypass(compute, policy, 'unavailable');
+    const running = this.session.running.get(key);
+    if (running?.isJoinable(this.session.touches)) return this.join(running, compute, reading, reply);
+    this.recorder.miss(this.timed(reading));
+    return this.compute(compute, reading, reply);
+  }
+
+  /** Whether anything keeps values of this policy from being cached; tells why, once. */
+  async whyBypassed(policy: Policy): Promise<string | null> {
+    if (policy.ttlMs === 0) return 'ttl';
+    if (!this.tracks || policy.untracked) return null;
+    const problem = await this.session.domains.firstProblem(policy.trackedDomains);
+    if (problem === null) return null;
+    this.recorder.untracked(policy.view, problem);
+    return 'untracked';
+  }
+
+  /** Join the exchange; `null` if the store cannot be asked. */
+  async ask(key?: string): Promise<Reply | null> {
+    try {
+      return await this.session.ask(key);
+    } catch (error) {
+      this.recorder.failed('exchange', error as Error);
+      return null;
+    }
+  }
+
+  private isTracked(policy: Policy): boolean {
+    return (
+      policy.ttlMs > 0 && (!this.tracks || policy.untracked || this.session.domains.areGood(policy.trackedDomains))
+    );
+  }
+
+  /** Look in memory, then ask. With nothing found, the reply carries the fence for computing it. */
+  private async lookup<T>({ key, policy }: Reading): Promise<{ found?: Found<T>; reply: Reply | null }> {
+    const { memory } = this;
+    if (memory?.has(key)) {
+      // Nothing older than its fence may enter a value being computed, so there the proof must be made anew.
+      const proven =
+        policy.maxStalenessMs > 0 &&
+        Computation.current() === undefined &&
+        this.session.proof.holds(policy.maxStalenessMs);
+      const reply = proven ? null : await this.ask();
+      if (!proven && reply === null) return { reply };
+      const hit = memory.get(key);
+      if (hit !== undefined) return { found: { ...hit, value: hit.value as T, tier: 'memory' }, reply };
+    }
+    const reply = await this.ask(key);
+    if (reply?.row == null) return { reply };
+    const { row, now } = reply;
+    try {
+      const value = decodeValue(row.json, row.types, policy.registry) as T;
+      const leftMs = row.proof.expiresAt - now;
+      // What was set by hand is not kept: setting it again would not void the copy.
+      if (row.proof.computeMs !== null) memory?.keep(key, value, row.proof, leftMs, row.json.length);
+      return { found: { value, proof: row.proof, tier: 'postgres', leftMs }, reply };
+    } catch (error) {
+      // Of another version, or with a class not met here yet: as good as not there.
+      if (error instanceof UndecodableValueError || error instanceof SyntaxError) return { reply };
+      throw error;
+    }
+  }
+
+  private async join<T>(
+    running: Computation,
+    compute: () => Promise<T>,
+    { policy, view, tenantId }: Reading,
+    reply: Reply,
+  ): Promise<T> {
+    const shared = await running.share();
+    if (shared === null) return this.bypass(compute, policy, 'unstorable');
+    this.recorder.joined(view, tenantId);
+    Computation.current()?.dependOnComputation(running, reply.now + policy.ttlMs);
+    return shared.copy as T;
+  }
+
+  private async compute<T>(compute: () => Promise<T>, reading: Reading, reply: Reply): Promise<T> {
+    const { key, policy } = reading;
+    const { running } = this.session;
+    const computation = new Computation(key, reply.fence, reply.number, policy);
+    running.set(key, computation);
+    const started = this.clock.monotonic();
+    let storing: Promise<void> | undefined;
+    try {
+      const value = await computation.run(compute);
+      const computeMs = this.clock.monotonic() - started;
+      this.recorder.computed(policy.view, computeMs);
+      Computation.current()?.dependOnComputation(computation, reply.now + policy.ttlMs);
+      storing = this.keep(value, computation, computeMs, reply.now, reading.tenantId);
+      return value;
+    } finally {
+      // Until it is stored it can still be joined; afterwards the row takes over.
+      void Promise.resolve(storing).then(() => {
+        if (running.get(key) === computation) running.delete(key);
+      });
+    }
+  }
+
+  /** Encode now, before the caller can change the value; store soon. `startedAt` is in the database's milliseconds. */
+  private keep(
+    value: unknown,
+    computation: Computation,
+    computeMs: number,
+    startedAt: number,
+    tenantId?: string,
+  ): Promise<void> | undefined {
+    const { policy, key, fence } = computation;
+    if (!computation.isStorable) return undefined;
+    const ttlMs = Math.min(policy.ttlMs, computation.expiresBefore - startedAt - computeMs);
+    if (ttlMs <= 0) return undefined;
+    let encoded: EncodedValue;
+    try {
+      encoded = encodeValue(value, { registry: policy.registry, maxBytes: this.maxValueBytes });
+    } catch (error) {
+      if (!(error instanceof UnstorableValueError)) throw error;
+      this.recorder.unstorable(policy.view, error);
+      return undefined;
+    }
+    const { json, types, bytes } = encoded;
+    const { tags, dependencies } = computation.written();
+    const cachedAt = startedAt + computeMs;
+    const proof = { fence, tags, expiresAt: cachedAt + ttlMs, cachedAt, computeMs };
+    if (computation.hasAllTags) this.memory?.keep(key, value, proof, ttlMs, bytes);
+    const fill = {
+      key,
+      json,
+      types,
+      fence,
+      ttlMs,
+      computeMs,
+      tenantId: tenantId ?? null,
+      view: policy.view,
+      tags,
+      dependencies,
+    };
+    return this.session.fills.add(fill).then((stored) => {
+      if (stored === null) return;
+      if (computation.isPlain) policy.learn(stored.tags);
+      this.recorder.stored(policy.view, bytes);
+    });
+  }
+
+  /** Compute without the cache; an outer computation then reads what this one reads, by itself. */
+  private async bypass<T>(compute: () => Promise<T>, policy: Policy, reason: string): Promise<T> {
+    this.recorder.bypassed(policy.view, reason);
+    const outer = Computation.current();
+    if (reason === 'untracked' || reason === 'ttl') outer?.spoil();
+    else outer?.dependOnPolicy(policy, Infinity);
+    return compute();
+  }
+
+  private hit(reading: Reading, { proof, tier, leftMs }: Found<unknown>): void {
+    Computation.current()?.dependOnEntry(proof.tags, proof.expiresAt);
+    this.recorder.hit(this.timed(reading), tier, leftMs, proof.computeMs ?? 0);
+  }
+
+  private reading(key: string, policy: Policy, view: string, tenantId?: string): Reading {
+    return { key, policy, view, tenantId, started: this.clock.monotonic() };
+  }
+
+  private timed({ view, tenantId, started }: Reading): { view: string; tenantId?: string; durationMs: number } {
+    return { view, tenantId, durationMs: this.clock.monotonic() - started };
+  }
+}
