@@ -6,8 +6,9 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   head text;
-  touched text;
-  line text;
+  began text; -- beyond the last fence
+  settled text; -- stands for deleted rows that the last fence listed as open
+  ended text; -- open then
 BEGIN
   SELECT concat_ws(' ', pg_current_snapshot(), i.id, i.horizon, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) INTO head
     FROM fraiseql_cache.incarnation i WHERE i.xmin = i.born;
@@ -15,18 +16,17 @@ BEGIN
     RETURN NULL;
   END IF;
 
-  SELECT string_agg(concat(l.xid, CASE WHEN l.settled THEN '+' ELSE ' ' END, l.tag), E'\n') INTO touched
+  SELECT string_agg(concat(l.xid, CASE WHEN l.settled THEN '+' ELSE ' ' END, l.tag), E'\n') INTO began
     FROM (SELECT l.xid, l.settled, l.tag FROM fraiseql_cache.log l WHERE l.xid >= p_hi ORDER BY l.xid LIMIT p_most) l;
   IF p_lo < p_hi THEN
-    SELECT string_agg(concat(l.xid, '+', l.tag), E'\n') INTO line
+    SELECT string_agg(concat(l.xid, '+', l.tag), E'\n') INTO settled
       FROM (SELECT l.xid, l.tag FROM fraiseql_cache.log l WHERE l.settled AND l.xid >= p_lo AND l.xid < p_hi ORDER BY l.xid LIMIT p_most) l;
-    touched := concat_ws(E'\n', touched, line);
-    SELECT string_agg(concat(l.xid, CASE WHEN l.settled THEN '+' ELSE ' ' END, l.tag), E'\n') INTO line
+    SELECT string_agg(concat(l.xid, CASE WHEN l.settled THEN '+' ELSE ' ' END, l.tag), E'\n') INTO ended
       FROM (SELECT l.xid, l.settled, l.tag FROM unnest(p_open) AS o (xid)
               CROSS JOIN LATERAL (SELECT l.* FROM fraiseql_cache.log l WHERE l.xid = o.xid ORDER BY l.xid LIMIT p_most) l LIMIT p_most) l;
-    touched := concat_ws(E'\n', touched, line);
   END IF;
-  RETURN concat_ws(E'\n', head, NULLIF(touched, ''));
+  -- An absent part leaves no empty line.
+  RETURN concat_ws(E'\n', head, began, settled, ended);
 END $$;
 
 -- Whether nothing that any of the tags names became visible after the fence: one probe per question, because one
@@ -58,27 +58,35 @@ BEGIN
   RETURN true;
 END $$;
 
--- The tags of column values, encoded by the type of the watched column; NULL where a value cannot narrow, and the
--- caller falls back to the domain's tag.
+-- The tag of column values, encoded by the types of the watched columns; NULL where a value cannot narrow, and the
+-- caller falls back to the domain's tag. In plpgsql, whose plans last for a session: a fill may ask hundreds of times.
 CREATE FUNCTION fraiseql_cache.column_tag(p_domain text, p_values jsonb) RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  WITH asked AS (
-    SELECT w.relation, g.columns FROM fraiseql_cache.watched w, jsonb_array_elements(w.tag_columns) AS g (columns)
-     WHERE w.domain = p_domain
-       AND (SELECT count(*) FROM jsonb_object_keys(p_values)) = jsonb_array_length(g.columns)
-       AND p_values ?& ARRAY(SELECT jsonb_array_elements_text(g.columns))
-  ), written AS (
-    SELECT fraiseql_cache.column_tag_prefix(p_domain, ARRAY(SELECT jsonb_array_elements_text(a.columns)))
-           || (SELECT CASE WHEN bool_and(v.text IS NOT NULL) THEN string_agg(v.text, ',' ORDER BY v.place) END
-                 FROM (SELECT c.place, fraiseql_cache.tag_value(fraiseql_cache.tag_kind(t.atttypid, t.attcollation), p_values ->> c.name) AS text
-                         FROM jsonb_array_elements_text(a.columns) WITH ORDINALITY AS c (name, place)
-                         JOIN pg_attribute t ON t.attrelid = a.relation AND t.attname = c.name) v) AS tag
-      FROM asked a
-  )
-  -- Every table of the domain must agree: where one writes the value another way, no single tag covers it.
-  SELECT CASE WHEN count(*) = (SELECT count(*) FROM fraiseql_cache.watched w WHERE w.domain = p_domain)
-               AND count(DISTINCT w.tag) = 1 AND bool_and(w.tag IS NOT NULL) THEN min(w.tag) END FROM written w;
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  source record;
+  names text[] := ARRAY(SELECT jsonb_object_keys(p_values));
+  tag text;
+  written text;
+BEGIN
+  FOR source IN
+    SELECT w.relation, (SELECT ARRAY(SELECT jsonb_array_elements_text(g.columns))
+                          FROM jsonb_array_elements(w.tag_columns) AS g (columns)
+                         WHERE jsonb_array_length(g.columns) = cardinality(names) AND g.columns ?& names LIMIT 1) AS columns
+      FROM fraiseql_cache.watched w WHERE w.domain = p_domain
+  LOOP
+    SELECT fraiseql_cache.column_tag_prefix(p_domain, source.columns) || string_agg(v.text, ',' ORDER BY v.place) INTO written
+      FROM (SELECT c.place, fraiseql_cache.tag_value(fraiseql_cache.tag_kind(a.atttypid, a.attcollation), p_values ->> c.name) AS text
+              FROM unnest(source.columns) WITH ORDINALITY AS c (name, place)
+              JOIN pg_attribute a ON a.attrelid = source.relation AND a.attname = c.name) v
+    HAVING count(*) = count(v.text) AND count(*) = cardinality(names);
+    -- Every table of the domain must agree: where one writes the value another way, no single tag covers it.
+    IF written IS NULL OR written <> tag THEN
+      RETURN NULL;
+    END IF;
+    tag := written;
+  END LOOP;
+  RETURN tag;
+END $$;
 
 -- An opaque number per tenant and domain that changes with every commit that touches it: a digest of what the log
 -- holds, since a maximum of transaction ids would miss an older transaction that commits later.

@@ -6,22 +6,28 @@ CREATE TABLE fraiseql_cache.caches (
   max_ttl    integer NOT NULL         -- seconds; the horizon may not overtake the longest life an entry can have
 );
 
--- The tags of an entry that depends on the rows with these column values, or on the whole domain where that cannot be said.
-CREATE FUNCTION fraiseql_cache.narrow_tags(p_domain text, p_values jsonb) RETURNS text[]
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT CASE WHEN t.tag IS NULL THEN ARRAY[fraiseql_cache.domain_tag(p_domain)]
-              ELSE ARRAY[t.tag, left(t.tag, strpos(t.tag, '=')) || '*'] END
-    FROM (SELECT fraiseql_cache.column_tag(p_domain, p_values) AS tag) t;
-$$;
-
 -- What a reader declares it depends on, as tags: {"domains": [...], "free": [...], "rows": [[domain, {column: value}], ...]}.
+-- A column tag comes with that of "some rows"; rows that cannot be named by one become the whole domain.
 CREATE FUNCTION fraiseql_cache.dependency_tags(p_spec jsonb) RETURNS text[]
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT COALESCE(array_agg(t.tag ORDER BY t.tag), '{}') FROM (
-    SELECT fraiseql_cache.domain_tag(d.name) AS tag FROM jsonb_array_elements_text(p_spec -> 'domains') AS d (name)
-    UNION SELECT fraiseql_cache.free_tag(f.name) FROM jsonb_array_elements_text(p_spec -> 'free') AS f (name)
-    UNION SELECT n.tag FROM jsonb_array_elements(p_spec -> 'rows') AS r (pair), unnest(fraiseql_cache.narrow_tags(r.pair ->> 0, r.pair -> 1)) AS n (tag)) t;
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  tags text[] := '{}';
+  pair jsonb;
+  tag text;
+BEGIN
+  FOR tag IN SELECT jsonb_array_elements_text(p_spec -> 'domains') LOOP
+    tags := tags || fraiseql_cache.domain_tag(tag);
+  END LOOP;
+  FOR tag IN SELECT jsonb_array_elements_text(p_spec -> 'free') LOOP
+    tags := tags || fraiseql_cache.free_tag(tag);
+  END LOOP;
+  FOR pair IN SELECT jsonb_array_elements(p_spec -> 'rows') LOOP
+    tag := fraiseql_cache.column_tag(pair ->> 0, pair -> 1);
+    tags := tags || CASE WHEN tag IS NULL THEN ARRAY[fraiseql_cache.domain_tag(pair ->> 0)]
+                         ELSE ARRAY[tag, left(tag, strpos(tag, '=')) || '*'] END;
+  END LOOP;
+  RETURN ARRAY(SELECT DISTINCT t.tag FROM unnest(tags) AS t (tag) ORDER BY t.tag);
+END $$;
 
 -- Invalidate by hand what the same words name: as if each of these rows, or any row of these domains, had been written.
 -- Returns the transaction, which the caller may still have to commit.
