@@ -1,7 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Controller, Get, Injectable, Module, Param, Query, type INestApplication } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
-import { CacheModule, CacheResult, CacheService, fromHeader, InjectCache, InvalidatesDomain } from 'nestjs-result-cache';
+import {
+  CacheModule,
+  CacheResult,
+  CacheService,
+  fromHeader,
+  InjectCache,
+  InvalidatesDomain,
+} from 'nestjs-result-cache';
 import request from 'supertest';
 import { createDatabase, type TestDatabase } from './support/database.js';
 
@@ -17,7 +24,9 @@ class UsersService {
   @CacheResult({ domains: ['user'], ttl: '5m' })
   async names(limit = 10): Promise<string[]> {
     this.calls++;
-    const { rows } = await database.pool.query<{ name: string }>('SELECT name FROM users ORDER BY id LIMIT $1', [limit]);
+    const { rows } = await database.pool.query<{ name: string }>('SELECT name FROM users ORDER BY id LIMIT $1', [
+      limit,
+    ]);
     return rows.map(({ name }) => name);
   }
 
@@ -43,7 +52,9 @@ class UsersController {
 
 beforeAll(async () => {
   database = await createDatabase();
-  await database.pool.query(`CREATE TABLE users (id int PRIMARY KEY, tenant_id text, name text); INSERT INTO users VALUES (1, 'acme', 'Ada')`);
+  await database.pool.query(
+    `CREATE TABLE users (id int PRIMARY KEY, tenant_id text, name text); INSERT INTO users VALUES (1, 'acme', 'Ada')`,
+  );
 
   @Module({
     imports: [

@@ -51,7 +51,10 @@ export async function check(options: CheckOptions): Promise<CheckResult> {
 
     for (let index = 0; index < options.processes; index++) readers.push(startReader(options, server.url(), index));
     let stopped = false;
-    const writers = Array.from({ length: WRITERS }, (_, index) => new Writer(pool, index, WRITERS, new Random(options.seed * 7_919 + index)));
+    const writers = Array.from(
+      { length: WRITERS },
+      (_, index) => new Writer(pool, index, WRITERS, new Random(options.seed * 7_919 + index)),
+    );
     const writing = writers.map((writer) => writer.run(() => stopped, (WRITERS * 1_000) / options.writes));
     await pause(options.seconds * 1_000);
     for (const reader of readers) reader.send('stop');
@@ -93,7 +96,8 @@ function startReader(options: CheckOptions, url: string, index: number): ChildPr
 
 function summarize(reports: readonly ReaderReport[], writes: number, seconds: number): CheckResult {
   const tiers: Record<string, number> = {};
-  for (const report of reports) for (const [tier, count] of Object.entries(report.tiers)) tiers[tier] = (tiers[tier] ?? 0) + count;
+  for (const report of reports)
+    for (const [tier, count] of Object.entries(report.tiers)) tiers[tier] = (tiers[tier] ?? 0) + count;
   const singles = reports.reduce((sum, { singles: { reads } }) => sum + reads, 0);
   return {
     reads: reports.reduce((sum, { reads }) => sum + reads, 0),
@@ -124,7 +128,8 @@ function parse(): CheckOptions {
     if (!(value > 0)) throw new Error(`--${name} ${values[name]} is not a positive number\n${USAGE}`);
     return value;
   };
-  if (values.mode !== 'strict' && values.mode !== 'bounded') throw new Error(`--mode ${values.mode} is unknown: strict or bounded\n${USAGE}`);
+  if (values.mode !== 'strict' && values.mode !== 'bounded')
+    throw new Error(`--mode ${values.mode} is unknown: strict or bounded\n${USAGE}`);
   return {
     seconds: number('seconds'),
     seed: number('seed'),
@@ -141,9 +146,15 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
     const options = parse();
     const result = await check(options);
-    console.log(`mode        ${options.mode}${options.mode === 'bounded' ? ` (${options.delta} ms)` : ''}, ${options.processes} processes, seed ${options.seed}`);
+    console.log(
+      `mode        ${options.mode}${options.mode === 'bounded' ? ` (${options.delta} ms)` : ''}, ${options.processes} processes, seed ${options.seed}`,
+    );
     console.log(`reads       ${result.reads} values checked, ${Math.round(result.reads / result.seconds)}/s`);
-    console.log(`tiers       ${Object.entries(result.tiers).map(([tier, count]) => `${tier} ${count}`).join(', ')}`);
+    console.log(
+      `tiers       ${Object.entries(result.tiers)
+        .map(([tier, count]) => `${tier} ${count}`)
+        .join(', ')}`,
+    );
     console.log(`hit rate    ${(result.hitRateSingles * 100).toFixed(1)} % of single rows`);
     console.log(`writes      ${result.writes}`);
     if (result.errors.length > 0) console.log(`errors      ${result.errors.join('; ')}`);

@@ -56,7 +56,15 @@ export class ReadLog {
     let left = this.length;
     for (const chunk of this.chunks)
       for (let at = 0; at + FIELDS <= chunk.length && left > 0; at += FIELDS, left--) {
-        const [session, key, register, a, b, began, ended] = chunk.subarray(at, at + FIELDS) as unknown as [number, number, number, number, number, number, number];
+        const [session, key, register, a, b, began, ended] = chunk.subarray(at, at + FIELDS) as unknown as [
+          number,
+          number,
+          number,
+          number,
+          number,
+          number,
+          number,
+        ];
         yield { session, key, register, a, b, began, ended };
       }
   }
@@ -69,7 +77,9 @@ export class ReadLog {
 export function verify(reads: Iterable<Read>, writes: readonly Write[], boundMs: number, most = 20): Violation[] {
   const byRegister = new Map<number, Write[]>();
   for (const write of writes) byRegister.set(write.register, [...(byRegister.get(write.register) ?? []), write]);
-  const committed = new Map([...byRegister].map(([register, all]) => [register, all.filter(({ acknowledged }) => acknowledged != null)]));
+  const committed = new Map(
+    [...byRegister].map(([register, all]) => [register, all.filter(({ acknowledged }) => acknowledged != null)]),
+  );
   const seen = new Map<string, number>();
   const violations: Violation[] = [];
 
@@ -82,7 +92,11 @@ export function verify(reads: Iterable<Read>, writes: readonly Write[], boundMs:
     if (read.a !== read.b) report('torn', `table a had ${read.a}, table b ${read.b}`);
     const value = Math.min(read.a, read.b);
     const oldest = newestBefore(committed.get(read.register) ?? [], read.began - boundMs);
-    if (value < oldest) report('stale', `read ${value}, but ${oldest} was acknowledged ${boundMs ? `${boundMs} ms ` : ''}before the read began`);
+    if (value < oldest)
+      report(
+        'stale',
+        `read ${value}, but ${oldest} was acknowledged ${boundMs ? `${boundMs} ms ` : ''}before the read began`,
+      );
     const write = value === 0 ? undefined : find(all, value);
     if (value !== 0 && write === undefined) report('from the future', `nobody had written ${value}`);
     if (write && write.issued > read.ended) report('from the future', `${value} was issued after the read ended`);

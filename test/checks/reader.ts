@@ -1,7 +1,14 @@
 import { once } from 'node:events';
 import pg from 'pg';
 import { subscribe } from 'node:diagnostics_channel';
-import { EVENT_CHANNEL, PostgresCache, ResultCache, type CacheEvent, type EntryOptions, type Freshness } from 'nestjs-result-cache';
+import {
+  EVENT_CHANNEL,
+  PostgresCache,
+  ResultCache,
+  type CacheEvent,
+  type EntryOptions,
+  type Freshness,
+} from 'nestjs-result-cache';
 import { now, ReadLog, verify, type Violation, type Write } from './history.js';
 import { applyMutant } from './mutants.js';
 import { Random, Zipf } from './random.js';
@@ -63,11 +70,15 @@ class Reader {
     subscribe(EVENT_CHANNEL, (message) => {
       const event = message as CacheEvent;
       if (event.type === 'hit') this.tiers[event.tier] = (this.tiers[event.tier] ?? 0) + 1;
-      else if (event.type === 'error' && this.errors.length < 100) this.errors.push(`${event.operation}: ${event.error.message}`);
+      else if (event.type === 'error' && this.errors.length < 100)
+        this.errors.push(`${event.operation}: ${event.error.message}`);
     });
     await this.store.initialize();
     // Another process's maintenance runs against everybody's reads.
-    const purging = setInterval(() => void this.cache.purge().catch((error: Error) => this.errors.push(`purge: ${error.message}`)), 700);
+    const purging = setInterval(
+      () => void this.cache.purge().catch((error: Error) => this.errors.push(`purge: ${error.message}`)),
+      700,
+    );
     const sessions = Array.from({ length: this.task.sessions }, (_, index) => this.session(index));
     await Promise.all(sessions);
     clearInterval(purging);
@@ -119,11 +130,20 @@ class Reader {
       this.note(session, register, rows, began);
     } else if (kind < 0.98) {
       const tenant = tenantOf(random.below(TENANTS));
-      const options: EntryOptions = { rows: [['reg_a', { tenant_id: tenant }], ['reg_b', { tenant_id: tenant }]], ttl: 60 };
+      const options: EntryOptions = {
+        rows: [
+          ['reg_a', { tenant_id: tenant }],
+          ['reg_b', { tenant_id: tenant }],
+        ],
+        ttl: 60,
+      };
       const rows = await this.cache.getOrSet(`list:${tenant}`, () => this.query('a.tenant_id = $1', tenant), options);
       this.note(session, LIST + Number(tenant.slice(1)), rows, began);
     } else if (kind < 0.99) {
-      const rows = await this.cache.getOrSet('all', () => this.query('a.id < $1', 5), { domains: ['reg_a', 'reg_b'], ttl: 60 });
+      const rows = await this.cache.getOrSet('all', () => this.query('a.id < $1', 5), {
+        domains: ['reg_a', 'reg_b'],
+        ttl: 60,
+      });
       this.note(session, ALL, rows, began);
     } else {
       // Computed only from other cached values: what they depend on, it depends on.
@@ -144,7 +164,13 @@ class Reader {
         onCompute?.();
         return this.query('a.id = $1', register);
       },
-      { rows: [['reg_a', { id: register }], ['reg_b', { id: register }]], ttl: 60 },
+      {
+        rows: [
+          ['reg_a', { id: register }],
+          ['reg_b', { id: register }],
+        ],
+        ttl: 60,
+      },
     );
   }
 
@@ -160,7 +186,8 @@ class Reader {
 
   private note(session: number, key: number, rows: readonly Row[], began: number): void {
     const ended = now();
-    for (const { id, a, b } of rows) this.log.add({ session, key, register: id, a: Number(a), b: Number(b), began, ended });
+    for (const { id, a, b } of rows)
+      this.log.add({ session, key, register: id, a: Number(a), b: Number(b), began, ended });
   }
 }
 

@@ -7,7 +7,14 @@ export { type Freshness } from './freshness.js';
 export { CacheKeyBuilder, hashKey, type QueryKeyParts, type MethodKeyParts, type OrderTerm } from './keys.js';
 export { collectOutcomes, type Outcome, type Tier } from './outcome.js';
 export { Policy, type DependencyOptions, type EntryOptions, type RowValues } from './policy.js';
-export { ResultCache, type EntryMetadata, type MemoryOptions, type ResultCacheOptions, type SetOptions } from './result-cache.js';
+export {
+  ResultCache,
+  type EntryMetadata,
+  type MemoryOptions,
+  type ResultCacheOptions,
+  type SetOptions,
+} from './result-cache.js';
 export { type CacheStats, type Counters, type ViewCounters } from './stats.js';
 export * from './store.js';
+export { transactions, type OpenTransaction, type TransactionProbe } from './transactions.js';
 export { ClassRegistry, copyValue, decodeValue, encodeValue, type Class } from './values/index.js';

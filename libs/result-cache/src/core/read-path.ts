@@ -8,6 +8,7 @@ import { type Policy } from './policy.js';
 import { type Recorder } from './recorder.js';
 import { type Session } from './session.js';
 import { type Proof } from './store.js';
+import { transactions } from './transactions.js';
 import { decodeValue, encodeValue, type EncodedValue } from './values/index.js';
 
 /** A value found in a tier. */
@@ -43,6 +44,10 @@ export class ReadPath {
 
   /** The value of a key, or `undefined`. */
   async find<T>(key: string, policy: Policy, view: string): Promise<Found<T> | undefined> {
+    if (transactions.open() !== undefined) {
+      this.passBy(policy, 'transaction');
+      return undefined;
+    }
     const reading = this.reading(key, policy, view);
     const { found, reply } = await this.lookup<T>(reading);
     if (found !== undefined) {
@@ -58,6 +63,7 @@ export class ReadPath {
 
   /** The value of a key, computed and stored if there is none. */
   async readThrough<T>(key: string, compute: () => Promise<T>, policy: Policy, tenantId?: string): Promise<T> {
+    if (transactions.open() !== undefined) return this.bypass(compute, policy, 'transaction');
     const reason = this.isTracked(policy) ? null : await this.whyBypassed(policy);
     if (reason !== null) return this.bypass(compute, policy, reason);
     const reading = this.reading(key, policy, policy.view, tenantId);
@@ -74,7 +80,7 @@ export class ReadPath {
   }
 
   /** Whether anything keeps values of this policy from being cached; tells why, once. */
-  async whyBypassed(policy: Policy): Promise<string | null> {
+  async whyBypassed(policy: Policy): Promise<'ttl' | 'untracked' | null> {
     if (policy.ttlMs === 0) return 'ttl';
     if (!this.tracks || policy.untracked) return null;
     const problem = await this.session.domains.firstProblem(policy.trackedDomains);
@@ -208,12 +214,23 @@ export class ReadPath {
     });
   }
 
-  /** Compute without the cache; an outer computation then reads what this one reads, by itself. */
-  private async bypass<T>(compute: () => Promise<T>, policy: Policy, reason: string): Promise<T> {
+  /**
+   * Note that a value is computed without the cache. An outer computation then reads by itself what this one reads; if
+   * that is not tracked, or seen by an open transaction only, it cannot be cached either.
+   */
+  passBy(policy: Policy, reason: 'ttl' | 'untracked' | 'transaction' | 'unavailable' | 'unstorable' | 'when'): void {
     this.recorder.bypassed(policy.view, reason);
     const outer = Computation.current();
-    if (reason === 'untracked' || reason === 'ttl') outer?.spoil();
+    if (reason === 'untracked' || reason === 'ttl' || reason === 'transaction') outer?.spoil();
     else outer?.dependOnPolicy(policy, Infinity);
+  }
+
+  private async bypass<T>(
+    compute: () => Promise<T>,
+    policy: Policy,
+    reason: Parameters<ReadPath['passBy']>[1],
+  ): Promise<T> {
+    this.passBy(policy, reason);
     return compute();
   }
 

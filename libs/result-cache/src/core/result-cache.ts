@@ -173,6 +173,11 @@ export class ResultCache {
     return this.reads.readThrough(key, compute, policy, tenantId);
   }
 
+  /** Note that a value of this policy is computed without the cache, and why. */
+  passBy(policy: Policy, reason: 'transaction' | 'when'): void {
+    this.reads.passBy(policy, reason);
+  }
+
   /**
    * Store a value. One that depends on anything (`domains`, `tags`, `rows`) needs the fence taken before it was computed.
    *

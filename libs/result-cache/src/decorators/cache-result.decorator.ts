@@ -1,5 +1,6 @@
 import { CacheConfigurationError } from '../core/errors.js';
 import { saysWhenVoid, type EntryOptions, type Policy, type RowValues } from '../core/policy.js';
+import { transactions } from '../core/transactions.js';
 import { type CacheService, type TenantChoice } from '../module/cache.service.js';
 import { recordMethod } from './decorated-methods.js';
 import { MethodParameters } from './method-parameters.js';
@@ -9,7 +10,10 @@ import { wrapMethod, type AsyncMethodDecorator, type Call } from './wrap-method.
 type Listed<T> = readonly T[] | ((...args: any[]) => readonly T[]);
 
 /** Options of {@link CacheResult}. */
-export interface CacheResultOptions extends Pick<EntryOptions, 'ttl' | 'domains' | 'classes' | 'untracked'> {
+export interface CacheResultOptions extends Pick<
+  EntryOptions,
+  'ttl' | 'domains' | 'classes' | 'untracked' | 'freshness'
+> {
   /** Tags of your own, for data that is not in the database; `invalidateTags` makes the value void. */
   tags?: Listed<string>;
   /** Only these rows of a domain: `rows: (id) => [['user', { id }]]`. Declare it only where no other row of it is read. */
@@ -69,8 +73,15 @@ class CachedMethod {
 
   async call({ cache, instance, args, proceed }: Call, method: string): Promise<unknown> {
     const { options } = this;
-    if (options.when?.call(instance, ...args) === false) return proceed();
     const { policy, parameters, view } = this.prepare(cache, instance, method);
+    if (transactions.open(args) !== undefined) {
+      cache.engine.passBy(policy, 'transaction');
+      return proceed();
+    }
+    if (options.when?.call(instance, ...args) === false) {
+      cache.engine.passBy(this.policyFor(policy, cache, instance, args), 'when');
+      return proceed();
+    }
     const tenantId = await this.tenantId(cache, instance, args);
     const key = cache.methodKey({
       name: view,
@@ -93,8 +104,8 @@ class CachedMethod {
           `${this.where}: it takes @Res() or @Next() and writes the response itself, which a hit would not; return the value, or use @Res({ passthrough: true })`,
         );
       const view = this.options.keyPrefix ?? `${type.name}.${method}`;
-      const { ttl, domains, classes, untracked, tags, rows } = this.options;
-      const fixed = { ttl, domains, classes, untracked, tags: listed(tags), rows: listed(rows) };
+      const { ttl, domains, classes, untracked, freshness, tags, rows } = this.options;
+      const fixed = { ttl, domains, classes, untracked, freshness, tags: listed(tags), rows: listed(rows) };
       prepared = { policy: cache.engine.policy(fixed, view, this.where), parameters, view };
       types.set(type, prepared);
     }
@@ -104,12 +115,13 @@ class CachedMethod {
 
   /** Tags and rows that depend on the arguments make a policy of the call's own; the classes it learns stay. */
   private policyFor(policy: Policy, cache: CacheService, instance: object, args: readonly unknown[]): Policy {
-    const { tags, rows, ttl, domains, untracked } = this.options;
+    const { tags, rows, ttl, domains, untracked, freshness } = this.options;
     if (typeof tags !== 'function' && typeof rows !== 'function') return policy;
     const given = {
       ttl,
       domains,
       untracked,
+      freshness,
       tags: typeof tags === 'function' ? tags.apply(instance, [...args]) : tags,
       rows: typeof rows === 'function' ? rows.apply(instance, [...args]) : rows,
     };
@@ -132,6 +144,7 @@ const KNOWN = [
   'tags',
   'rows',
   'untracked',
+  'freshness',
   'classes',
   'keyPrefix',
   'key',

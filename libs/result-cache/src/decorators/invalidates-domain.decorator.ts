@@ -1,4 +1,5 @@
 import { CacheConfigurationError } from '../core/errors.js';
+import { transactions } from '../core/transactions.js';
 import { wrapMethod, type AsyncMethodDecorator } from './wrap-method.js';
 
 /** Options of {@link InvalidatesDomain}, as its last argument. */
@@ -12,7 +13,8 @@ export interface InvalidatesOptions {
 /**
  * Make void everything that depends on these domains when the method has run, also if it throws: what it wrote before
  * may have been committed. Writes to watched tables do this by themselves; it is for what no trigger sees, as a call to
- * another system.
+ * another system. Inside a transaction (an `EntityManager`, `QueryRunner` or `pg` client among the arguments, or one that
+ * `@nestjs-cls/transactional` or `typeorm-transactional` has open) it takes effect with the commit.
  *
  * @throws CacheConfigurationError at decoration, without a domain or with a name that is none.
  * @example
@@ -34,12 +36,22 @@ export function InvalidatesDomain(first: string, ...rest: (string | InvalidatesO
       propertyKey,
       descriptor,
       async ({ cache, instance, args, proceed }) => {
-        try {
-          return await proceed();
-        } finally {
+        const invalidate = async (): Promise<void> => {
           const tags = typeof options.tags === 'function' ? options.tags.apply(instance, [...args]) : options.tags;
-          await cache.invalidate({ domains, tags });
+          // In a transaction of the caller's: with its commit, and not at all with its rollback.
+          await cache.invalidate({ domains, tags }, transactions.open(args)?.queryable);
+        };
+        let result: unknown;
+        try {
+          result = await proceed();
+        } catch (error) {
+          // What it wrote before may have been committed. A transaction that failed takes no more statements, and
+          // needs none: the method's own error is what the caller must see.
+          await invalidate().catch(() => undefined);
+          throw error;
         }
+        await invalidate();
+        return result;
       },
     );
   };

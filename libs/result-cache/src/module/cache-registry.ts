@@ -101,6 +101,8 @@ export class CacheRegistry {
       enableStats: options.enableStats ?? this.options.enableStats,
       maxValueBytes: options.maxValueBytes ?? this.options.maxValueBytes,
       invalidation: options.invalidation ?? this.options.invalidation,
+      freshness: options.freshness ?? this.options.freshness,
+      memory: options.memory ?? this.options.memory,
     });
     return new CacheService(engine, new CacheKeyBuilder({ prefix }), this.tenancy, this.tenants);
   }

@@ -11,6 +11,7 @@ import {
   tenancyProviders,
   type Tenancy,
 } from '../tenancy/index.js';
+import { AmbientTransactions } from './ambient-transactions.js';
 import { CacheLifecycle } from './cache-lifecycle.js';
 import { CacheRegistry } from './cache-registry.js';
 import { CacheStatusMiddleware } from './cache-status.middleware.js';
@@ -70,6 +71,7 @@ const fromRegistry = <T>(provide: unknown, pick: (registry: CacheRegistry) => T)
     CacheLifecycle,
     EventLogger,
     StartupCheck,
+    AmbientTransactions,
   ],
   exports: [
     CacheService,

@@ -1,5 +1,7 @@
 import { ttlToMs, type Ttl } from '../core/duration.js';
 import { CacheConfigurationError } from '../core/errors.js';
+import { freshnessToMs, type Freshness } from '../core/freshness.js';
+import { type MemoryOptions } from '../core/result-cache.js';
 import { type ConnectionOptions } from '../postgres/connection.js';
 import { parseTableName } from '../postgres/table-name.js';
 import { type WatchedTable } from '../postgres/watched-table.js';
@@ -23,6 +25,10 @@ export interface CacheOptions {
   prefix?: string;
   /** `'strict'` (default): writes make void what depends on them. `'ttl'`: entries live for their TTL, whatever happens. */
   invalidation?: 'strict' | 'ttl';
+  /** How old a value served from memory may be: `'strict'` (default) or `{ maxStaleness: '50ms' }`. */
+  freshness?: Freshness;
+  /** The memory tier of each process: its size and how long it keeps an entry. Default 1,000 entries, 60 s; `false` for none. */
+  memory?: MemoryOptions | false;
 }
 
 /** Options of `CacheModule.forRoot`. `connection` and `tenancy` are mandatory. */
@@ -63,6 +69,8 @@ const CACHE_KEYS = [
   'enableStats',
   'prefix',
   'invalidation',
+  'freshness',
+  'memory',
 ] as const;
 const ROOT_KEYS = [
   ...CACHE_KEYS,
@@ -136,6 +144,13 @@ function checkCacheOptions(options: CacheOptions, where: string): void {
     );
   integer(options.partitions, `${where}: partitions`, 0, 1_024);
   integer(options.maxValueBytes, `${where}: maxValueBytes`, 1, 1 << 29);
+  if (options.freshness !== undefined) freshnessToMs(options.freshness, where);
+  if (options.memory !== undefined && options.memory !== false) {
+    checkKeys(options.memory, ['maxEntries', 'maxBytes', 'ttl'], `${where}: memory`);
+    integer(options.memory.maxEntries, `${where}: memory.maxEntries`, 1, 1 << 30);
+    integer(options.memory.maxBytes, `${where}: memory.maxBytes`, 1, 2 ** 40);
+    if (options.memory.ttl !== undefined) ttlToMs(options.memory.ttl, `${where}: memory.ttl`);
+  }
   if (options.invalidation !== undefined && options.invalidation !== 'strict' && options.invalidation !== 'ttl')
     throw new CacheConfigurationError(
       `${where}: invalidation: ${JSON.stringify(options.invalidation)} is unknown; write 'strict' or 'ttl'`,
