@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { startServer } from '@workspace/embedded-server';
 import { PostgresCache } from 'nestjs-result-cache';
+import { mutantNamed } from './mutants.js';
 import { type Violation, type Write } from './history.js';
 import { Random } from './random.js';
 import { type ReaderReport, type ReaderTask } from './reader.js';
@@ -48,6 +49,7 @@ export async function check(options: CheckOptions): Promise<CheckResult> {
     const store = new PostgresCache({ connection: server.url(), watch: WATCH });
     await store.initialize();
     await store.close();
+    await mutantNamed(options.mutant)?.prepare?.(pool);
 
     for (let index = 0; index < options.processes; index++) readers.push(startReader(options, server.url(), index));
     let stopped = false;

@@ -18,6 +18,9 @@ export class Gate {
   }
 }
 
+/** Told of every request before it is held: where a mutant looks in. */
+export const onRequest: ((request: ExchangeRequest) => void)[] = [];
+
 /**
  * A store whose statements can be held, before they are sent or after they were answered: makes an order of events that
  * would be one in a million happen every time.
@@ -54,6 +57,7 @@ export class GatedStore {
   };
 
   exchange = async (request: ExchangeRequest): Promise<ExchangeAnswer | null> => {
+    for (const listener of onRequest) listener(request);
     const index = this.held.findIndex(({ matches }) => matches(request));
     const [hold] = index < 0 ? [] : this.held.splice(index, 1);
     if (hold?.stage === 'send') await hold.gate.pass();

@@ -10,7 +10,7 @@ import {
   type Freshness,
 } from 'nestjs-result-cache';
 import { now, ReadLog, verify, type Violation, type Write } from './history.js';
-import { applyMutant } from './mutants.js';
+import { mutantNamed } from './mutants.js';
 import { Random, Zipf } from './random.js';
 import { REGISTERS, TENANTS, tenantOf, WATCH } from './registers.js';
 
@@ -195,7 +195,7 @@ class Reader {
 async function main(): Promise<void> {
   const next = async (): Promise<unknown> => (await once(process, 'message'))[0];
   const task = (await next()) as ReaderTask;
-  applyMutant(task.mutant);
+  mutantNamed(task.mutant)?.apply?.();
   const reader = new Reader(task);
   const stop = next();
   const done = reader.run();

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import pg from 'pg';
-import { PostgresCache, ResultCache, transactions, type CacheStore, type ResultCacheOptions } from 'nestjs-result-cache';
+import {
+  PostgresCache,
+  ResultCache,
+  transactions,
+  type CacheStore,
+  type ResultCacheOptions,
+} from 'nestjs-result-cache';
 import { type EmbeddedServer } from '@workspace/embedded-server';
 import { Session } from '../../libs/result-cache/src/core/session.js';
 import { GatedStore } from './gated-store.js';
@@ -191,7 +197,8 @@ export const scenarios: readonly Scenario[] = [
       try {
         await client.query('BEGIN');
         await client.query('UPDATE reg_a SET v = 99 WHERE id = 6');
-        const own = async (): Promise<number> => Number((await client.query<{ v: string }>('SELECT v FROM reg_a WHERE id = 6')).rows[0]!.v);
+        const own = async (): Promise<number> =>
+          Number((await client.query<{ v: string }>('SELECT v FROM reg_a WHERE id = 6')).rows[0]!.v);
         assert.equal(await one.cache.getOrSet('k', own, DEPENDS), 99);
         await one.cache.drain();
         await client.query('ROLLBACK');
@@ -337,7 +344,9 @@ export const scenarios: readonly Scenario[] = [
       await cache.getOrSet('k', () => stage.read(15), policy);
       await cache.drain();
       assert.equal(await cache.getOrSet('k', () => stage.read(15), policy), 0);
-      await stage.pool.query(`INSERT INTO fraiseql_cache.log (tag, xid) SELECT 'x' || i, pg_current_xact_id()::text::bigint FROM generate_series(1, 1500) i`);
+      await stage.pool.query(
+        `INSERT INTO fraiseql_cache.log (tag, xid) SELECT 'x' || i, pg_current_xact_id()::text::bigint FROM generate_series(1, 1500) i`,
+      );
       await stage.write(15, 1);
       assert.equal(await cache.getOrSet('k', () => stage.read(15), policy), 1);
     },
@@ -380,7 +389,10 @@ export const scenarios: readonly Scenario[] = [
       await cache.getOrSet('inner', () => stage.read(16), bounded);
       await stage.write(16, 1);
       assert.equal(await cache.getOrSet('inner', () => stage.read(16), bounded), 0);
-      assert.equal(await cache.getOrSet('outer', () => cache.getOrSet('inner', () => stage.read(16), bounded), DEPENDS), 1);
+      assert.equal(
+        await cache.getOrSet('outer', () => cache.getOrSet('inner', () => stage.read(16), bounded), DEPENDS),
+        1,
+      );
     },
   },
   {
