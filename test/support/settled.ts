@@ -1,3 +1,4 @@
+import { type PostgresCacheOptions } from 'nestjs-result-cache';
 import { openCache } from './caches.js';
 import { type TestDatabase } from './database.js';
 
@@ -6,8 +7,8 @@ import { type TestDatabase } from './database.js';
  * an incarnation is kept, and fences reach down to the oldest transaction of the whole server: while another spec's
  * transaction from before the installation runs, every store is refused, rightly. A spec that counts hits waits for its end.
  */
-export async function installSettled(database: TestDatabase): Promise<void> {
-  const { cache } = await openCache(database, {}, { name: 'settling' });
+export async function installSettled(database: TestDatabase, options: Partial<PostgresCacheOptions> = {}): Promise<void> {
+  const { cache } = await openCache(database, options, { name: 'settling', maxTtl: options.maxTtl, defaultTtl: 60 });
   while (!(await cache.set('settled', true)));
   await cache.delete('settled');
 }
