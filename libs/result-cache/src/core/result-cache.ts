@@ -4,9 +4,8 @@ import { ttlToMs, type Ttl } from './duration.js';
 import { CacheConfigurationError, UndecodableValueError, UnstorableValueError } from './errors.js';
 import { type Reply } from './exchange.js';
 import { type Fence } from './fence.js';
-import { storableKey } from './raw-key.js';
+import { storableKey, storablePattern } from './raw-key.js';
 import { Recorder, type Reading } from './recorder.js';
-import { parsePattern } from './pattern.js';
 import { Policy, saysWhenVoid, type EntryOptions } from './policy.js';
 import { Session } from './session.js';
 import { type CacheStats } from './stats.js';
@@ -163,6 +162,14 @@ export class ResultCache {
   }
 
   /**
+   * Compute a value that its caller does not want cached, and say so in statistics and `Cache-Status`. A cached
+   * computation around it depends on what `policy` names all the same.
+   */
+  async computeUncached<T>(compute: () => Promise<T>, policy: Policy): Promise<T> {
+    return this.bypass(compute, policy, (await this.whyBypassed(policy)) ?? 'declined');
+  }
+
+  /**
    * Store a value. One that depends on anything (`domains`, `tags`, `rows`) needs the fence taken before it was computed.
    *
    * @returns whether it was stored: not if its fence is void already, its TTL 0, or the value cannot be stored.
@@ -224,7 +231,7 @@ export class ResultCache {
    * @returns how many were deleted.
    */
   async invalidatePattern(pattern: string): Promise<number> {
-    const { prefix, like } = parsePattern(pattern);
+    const { prefix, like } = storablePattern(pattern);
     return this.store.deleteMatching(prefix, like);
   }
 
@@ -335,11 +342,19 @@ export class ResultCache {
     const started = this.clock.monotonic();
     let storing: Promise<void> | undefined;
     try {
-      const value = await computation.run(compute);
+      let encoded!: EncodedValue | UnstorableValueError;
+      // Now, before the caller can change the value.
+      const value = await computation.run(compute, (result) => {
+        encoded = this.encode(result, policy, this.maxValueBytes);
+        if (!(encoded instanceof UnstorableValueError)) return true;
+        // Too large to store is not too large to share, as far as its end is data too; looked at only for those who wait.
+        const isCut = encoded.reason === 'too-large';
+        return isCut && computation.isJoined && !(this.encode(result, policy, Infinity) instanceof UnstorableValueError);
+      });
       const computeMs = this.clock.monotonic() - started;
       this.recorder.computed(policy.view, computeMs);
       Computation.current()?.dependOnComputation(computation, reply.now + policy.ttlMs);
-      storing = this.keep(value, computation, computeMs, reply.now, tenantId);
+      storing = this.keep(encoded, computation, computeMs, reply.now, tenantId);
       return value;
     } finally {
       // Until it is stored it can still be joined; afterwards the row takes over.
@@ -349,9 +364,18 @@ export class ResultCache {
     }
   }
 
-  /** Encode now, before the caller can change the value; store soon. */
+  private encode(value: unknown, { registry }: Policy, maxBytes: number): EncodedValue | UnstorableValueError {
+    try {
+      return encodeValue(value, { registry, maxBytes });
+    } catch (error) {
+      if (error instanceof UnstorableValueError) return error;
+      throw error;
+    }
+  }
+
+  /** Store soon. */
   private keep(
-    value: unknown,
+    encoded: EncodedValue | UnstorableValueError,
     computation: Computation,
     computeMs: number,
     startedAt: number,
@@ -361,12 +385,8 @@ export class ResultCache {
     if (!computation.isStorable) return undefined;
     const ttlMs = Math.min(policy.ttlMs, computation.expiresBefore - startedAt - computeMs);
     if (ttlMs <= 0) return undefined;
-    let encoded: EncodedValue;
-    try {
-      encoded = encodeValue(value, { registry: policy.registry, maxBytes: this.maxValueBytes });
-    } catch (error) {
-      if (!(error instanceof UnstorableValueError)) throw error;
-      this.recorder.unstorable(policy.view, error);
+    if (encoded instanceof UnstorableValueError) {
+      this.recorder.unstorable(policy.view, encoded);
       return undefined;
     }
     const { json, types, bytes } = encoded;
