@@ -47,11 +47,15 @@ export class Project {
     const project = new Project(await mkdtemp(join(tmpdir(), 'result-cache-project-')));
     const all = { 'nestjs-result-cache': `file:${process.env.PACKAGE_TARBALL}`, ...dependencies };
     await project.write('package.json', { name: 'empty', private: true, dependencies: all });
-    await succeed(
+    const install = succeed(
       'npm',
       ['install', '--prefer-offline', '--no-audit', '--no-fund', '--no-package-lock'],
       project.folder,
     );
+    await install.catch(async (error: Error) => {
+      await project.remove();
+      throw error;
+    });
     return project;
   }
 
