@@ -61,8 +61,12 @@ export const mutants: readonly Mutant[] = [
     apply() {
       watchSessions();
       const run = Computation.prototype.run;
-      Computation.prototype.run = async function <T>(this: Computation, work: () => Promise<T>): Promise<T> {
-        const value = await run.call(this, work);
+      Computation.prototype.run = async function <T>(
+        this: Computation,
+        work: () => Promise<T>,
+        isShareable: (value: T) => boolean,
+      ): Promise<T> {
+        const value = await run.call(this, work, isShareable as (value: unknown) => boolean);
         inside(this).fence = (await session.ask()).fence;
         inside(this).since = session.touches.now;
         return value as T;

@@ -151,7 +151,7 @@ class Reader {
       const rows = await this.cache.getOrSet(
         `nested:${first}`,
         async () => (await Promise.all([first, first + 1, first + 2].map((register) => this.single(register)))).flat(),
-        { domains: [], ttl: 60 },
+        { untracked: true, ttl: 60 },
       );
       this.note(session, NESTED + first, rows, began);
     }

@@ -17,6 +17,7 @@ export class Computation {
   private readonly inherited: Dependencies[] = [];
   private expiry = Infinity;
   private storable = true;
+  private joined = false;
   /** For those who join: a copy of the value made before its first owner could change it, or `null` if it has none. */
   private shared: Promise<{ copy: unknown } | null> = Promise.resolve(null);
 
@@ -33,12 +34,15 @@ export class Computation {
     return current.getStore();
   }
 
-  /** Compute the value; what `work` reads through the cache becomes a dependency. */
-  async run<T>(work: () => Promise<T>): Promise<T> {
+  /**
+   * Compute the value; what `work` reads through the cache becomes a dependency. `isShareable` is asked before the caller
+   * gets the value: a stream or a query that has yet to run can only be used by one, and a copy of it would be a ruin.
+   */
+  async run<T>(work: () => Promise<T>, isShareable: (value: T) => boolean): Promise<T> {
     const value = current.run(this, async () => work());
     this.shared = value.then((result) => {
       try {
-        return { copy: copyValue(result) };
+        return isShareable(result) ? { copy: copyValue(result) } : null;
       } catch {
         return null;
       }
@@ -49,10 +53,16 @@ export class Computation {
     return value;
   }
 
-  /** The value for somebody else; `null` if it cannot be copied. Rejects as the computation does. */
+  /** The value for somebody else; `null` if it is for its first owner alone. Rejects as the computation does. */
   async share(): Promise<{ copy: unknown } | null> {
+    this.joined = true;
     const shared = await this.shared;
     return shared && { copy: copyValue(shared.copy) };
+  }
+
+  /** Whether somebody waits for this value beside its owner. */
+  get isJoined(): boolean {
+    return this.joined;
   }
 
   /** Resolves when the computation has ended, however. */

@@ -2,7 +2,8 @@ import ms, { type StringValue } from 'ms';
 import { CacheConfigurationError } from './errors.js';
 
 /** A time to live: **seconds** as a number, or text with a unit such as `'30s'`, `'5m'`, `'1h'`. `0` means do not store. */
-export type Ttl = number | StringValue | (string & {});
+// Not `StringValue` of ms: its declarations are a package of their own, without which the whole type would turn into `any`.
+export type Ttl = number | string;
 
 /**
  * A TTL in milliseconds.

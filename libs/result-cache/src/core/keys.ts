@@ -1,6 +1,7 @@
 import { canonicalText, UnkeyableValueError } from './canonical.js';
 import { CacheConfigurationError } from './errors.js';
 import { digest, filterEntries, nameSegment, valueSegment } from './key-segment.js';
+import { splitAtStars } from './pattern.js';
 
 /** No key is longer, in bytes as in characters; a PostgreSQL btree takes entries of about 2,700. */
 export const MAX_KEY_LENGTH = 1_000;
@@ -47,6 +48,11 @@ export interface MethodKeyParts {
   readonly args: readonly unknown[];
   /** Hidden inputs (role, locale, user). Empty is the same as none. */
   readonly varyBy?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** The same where the user says what distinguishes two calls, in place of the arguments. */
+export interface KeyedMethodKeyParts extends Omit<MethodKeyParts, 'args'> {
+  readonly key: unknown;
 }
 
 /** Whose keys a mutation pattern covers. With neither: the keys without a tenant. */
@@ -112,10 +118,11 @@ export class CacheKeyBuilder {
    *
    * @throws CacheConfigurationError naming the argument that cannot be part of a key (a function, cycle, stream, request).
    */
-  buildMethodKey({ name, tenantId, args, varyBy }: MethodKeyParts): string {
-    const method = requiredName(name, 'buildMethodKey: `name`');
-    const text = argumentsText(method, args) + varyByText(method, varyBy);
-    return `${this.head(tenantId, METHOD_MARK)}:${method}:${digest('arguments', text)}`;
+  buildMethodKey(parts: MethodKeyParts | KeyedMethodKeyParts): string {
+    const method = requiredName(parts.name, 'buildMethodKey: `name`');
+    const inputs = 'key' in parts ? ownKeyText(method, parts.key) : argumentsText(method, parts.args);
+    const text = inputs + varyByText(method, parts.varyBy);
+    return `${this.head(parts.tenantId, METHOD_MARK)}:${method}:${digest('arguments', text)}`;
   }
 
   /**
@@ -136,13 +143,17 @@ export class CacheKeyBuilder {
 
   /**
    * The pattern, for `invalidatePattern`, of the user's own keys that match `pattern` inside a tenant. Of keys too long
-   * to be kept whole, the first 100 characters can be matched.
+   * to be kept whole, the first 100 characters can be matched, or with no star the key as a whole.
+   * @throws CacheConfigurationError for anything but a text.
    */
   buildValuePattern({ pattern, tenantId }: { pattern: string; tenantId?: string | undefined }): string {
-    const text = pattern.replace(/\\[\\*]|[^*]/gsu, (token) =>
-      valueKeyText(token.length === 2 && token.startsWith('\\') ? token.slice(1) : token),
-    );
-    return `${this.head(tenantId, VALUE_MARK)}:${text}`;
+    if (typeof pattern !== 'string' || pattern === '')
+      throw new CacheConfigurationError(
+        `A pattern of cache keys must be a non-empty text such as 'report:*', not ${JSON.stringify(pattern) ?? typeof pattern}.`,
+      );
+    const literals = splitAtStars(pattern);
+    if (literals.length === 1) return this.buildValueKey({ key: literals[0]!, tenantId });
+    return `${this.head(tenantId, VALUE_MARK)}:${literals.map(valueKeyText).join('*')}`;
   }
 
   /**
@@ -250,6 +261,14 @@ function argumentsText(method: string, args: readonly unknown[]): string {
     }
   }
   return text;
+}
+
+function ownKeyText(method: string, key: unknown): string {
+  try {
+    return key === undefined ? '' : `${canonicalText(key)},`;
+  } catch (error) {
+    throw unkeyable(error, `${method}: what \`key\` returned`, 'Return a string or number that stands for it');
+  }
 }
 
 function varyByText(method: string, varyBy: Readonly<Record<string, unknown>> | undefined): string {

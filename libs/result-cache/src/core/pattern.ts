@@ -43,7 +43,8 @@ export function patternFromLike(like: string): KeyPattern {
   return { prefix: literals[0] ?? '', like, matches: (key) => matchesLiterals(key, literals) };
 }
 
-function splitAtStars(pattern: string): string[] {
+/** The literal texts around the stars of a pattern: `'a*b\\*'` gives `['a', 'b*']`. */
+export function splitAtStars(pattern: string): string[] {
   const literals = [''];
   for (const [token] of pattern.matchAll(/\\[\\*]|[^]/gu)) {
     if (token === '*') literals.push('');

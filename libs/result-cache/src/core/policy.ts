@@ -57,7 +57,7 @@ export class Policy {
     this.ttlMs = ttlToMs(options.ttl ?? defaults.ttl, `${where}: ttl`);
     if (this.ttlMs > defaults.maxTtlMs)
       throw new CacheConfigurationError(
-        `${where}: ttl ${JSON.stringify(options.ttl)} is longer than maxTtl (${defaults.maxTtlMs / 1000} s); shorten it or raise maxTtl`,
+        `${where}: ttl ${JSON.stringify(options.ttl ?? defaults.ttl)} is longer than maxTtl (${defaults.maxTtlMs / 1000} s); shorten it or raise maxTtl`,
       );
     this.dependencies = {
       domains: names(options.domains, where, 'domains'),
@@ -67,10 +67,11 @@ export class Policy {
     this.untracked = options.untracked ?? false;
     this.maxStalenessMs = freshnessToMs(options.freshness ?? defaults.freshness ?? 'strict', where);
     this.registry = registry;
-    this.written = this.isFree ? [] : null;
+    this.written = this.namesNothing ? [] : null;
   }
 
-  private get isFree(): boolean {
+  /** Nothing would make its value void but its TTL. */
+  get namesNothing(): boolean {
     const { domains, free, rows: named } = this.dependencies;
     return domains.length === 0 && free.length === 0 && named.length === 0;
   }
@@ -96,19 +97,26 @@ function names(given: readonly string[] | undefined, where: string, option: stri
   if (!Array.isArray(given))
     throw new CacheConfigurationError(`${where}: ${option} must be a list: ${option}: ['user']`);
   for (const name of given)
-    if (typeof name !== 'string' || name === '' || name.includes('\0'))
+    if (typeof name !== 'string' || name === '' || (option === 'domains' && UNSTORABLE.test(name)))
       throw new CacheConfigurationError(
         `${where}: ${option} holds ${JSON.stringify(name)}; a name is a non-empty text: ${option}: ['user']`,
       );
   return [...new Set<string>(given)];
 }
 
+/** What no PostgreSQL text can hold; in tags and values, which may be made of a user's input, the store replaces it. */
+const UNSTORABLE = /\0|\p{Surrogate}/u;
+
 function rows(given: EntryOptions['rows'], where: string): Dependencies['rows'] {
+  if (given !== undefined && !Array.isArray(given))
+    throw new CacheConfigurationError(`${where}: rows must be a list: rows: [['user', { id: 42 }]]`);
   for (const pair of given ?? []) {
     const [domain, values] = Array.isArray(pair) ? (pair as [unknown, unknown]) : [undefined, undefined];
     const columns = typeof values === 'object' && values !== null ? Object.values(values) : [];
     if (
       typeof domain !== 'string' ||
+      domain === '' ||
+      UNSTORABLE.test(domain) ||
       columns.length === 0 ||
       !columns.every((value) => ['string', 'number', 'bigint'].includes(typeof value))
     )

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { CacheConfigurationError } from './errors.js';
 import { MAX_KEY_LENGTH } from './keys.js';
+import { parsePattern, type KeyPattern } from './pattern.js';
 
 /** Room for the mark and a SHA-256 in base64url. */
 const KEPT = MAX_KEY_LENGTH - 45;
@@ -18,6 +19,31 @@ export function storableKey(key: string): string {
   // UTF-16 tells lone surrogates apart, which UTF-8 would all turn into the same replacement character.
   const hash = createHash('sha256').update(Buffer.from(key, 'utf16le')).digest('base64url');
   return `${key.replace(/[^\x20-\x7e]/g, '?').slice(0, KEPT)}\x7f${hash}`;
+}
+
+/** The longest `LIKE` pattern, in bytes: a key's 1,000 all escaped, and still within what the log's index takes. */
+const MOST_PATTERN_BYTES = 2_500;
+
+/**
+ * A pattern over such keys.
+ * @throws CacheConfigurationError for what can match none: keys with control characters were rewritten, and a longer
+ * one than any key is a mistake. Neither may reach the log, which is read line by line.
+ */
+export function storablePattern(pattern: string): KeyPattern {
+  if (typeof pattern !== 'string' || pattern === '')
+    throw new CacheConfigurationError(
+      `a pattern of cache keys must be a non-empty text such as 'report:*', not ${JSON.stringify(pattern)}`,
+    );
+  if (UNSTORABLE.test(pattern))
+    throw new CacheConfigurationError(
+      'a pattern of cache keys holds a control character or half a surrogate pair; keys with one are stored under a digest that no pattern finds: use delete(key)',
+    );
+  const parsed = parsePattern(pattern);
+  if (Buffer.byteLength(parsed.like) > MOST_PATTERN_BYTES)
+    throw new CacheConfigurationError(
+      `a pattern of cache keys is longer than any key can be (${MAX_KEY_LENGTH} characters); shorten it and end it in *`,
+    );
+  return parsed;
 }
 
 /** Control characters and halves of surrogate pairs. 0x7f is among them: it marks what was rewritten. */

@@ -30,6 +30,9 @@ interface Reading {
   started: number;
 }
 
+/** Why a read passes by the cache. */
+type Bypass = 'ttl' | 'untracked' | 'transaction' | 'unavailable' | 'unstorable' | 'declined';
+
 /** The way of one read: memory, exchange, a computation under way, a computation of its own. */
 export class ReadPath {
   constructor(
@@ -83,7 +86,9 @@ export class ReadPath {
   async whyBypassed(policy: Policy): Promise<'ttl' | 'untracked' | null> {
     if (policy.ttlMs === 0) return 'ttl';
     if (!this.tracks || policy.untracked) return null;
-    const problem = await this.session.domains.firstProblem(policy.trackedDomains);
+    const problem = policy.namesNothing
+      ? 'a call of it names no domain, tag or row, so nothing would ever make its value void: name one, or declare it untracked: true'
+      : await this.session.domains.firstProblem(policy.trackedDomains);
     if (problem === null) return null;
     this.recorder.untracked(policy.view, problem);
     return 'untracked';
@@ -156,11 +161,21 @@ export class ReadPath {
     const started = this.clock.monotonic();
     let storing: Promise<void> | undefined;
     try {
-      const value = await computation.run(compute);
+      let encoded!: EncodedValue | UnstorableValueError;
+      // Now, before the caller can change the value.
+      const value = await computation.run(compute, (result) => {
+        encoded = this.encode(result, policy, this.maxValueBytes);
+        if (!(encoded instanceof UnstorableValueError)) return true;
+        // Too large to store is not too large to share, as far as its end is data too; looked at only for those who wait.
+        const isCut = encoded.reason === 'too-large';
+        return (
+          isCut && computation.isJoined && !(this.encode(result, policy, Infinity) instanceof UnstorableValueError)
+        );
+      });
       const computeMs = this.clock.monotonic() - started;
       this.recorder.computed(policy.view, computeMs);
       Computation.current()?.dependOnComputation(computation, reply.now + policy.ttlMs);
-      storing = this.keep(value, computation, computeMs, reply.now, reading.tenantId);
+      storing = this.keep(value, encoded, computation, computeMs, reply.now, reading.tenantId);
       return value;
     } finally {
       // Until it is stored it can still be joined; afterwards the row takes over.
@@ -170,9 +185,19 @@ export class ReadPath {
     }
   }
 
-  /** Encode now, before the caller can change the value; store soon. `startedAt` is in the database's milliseconds. */
+  private encode(value: unknown, { registry }: Policy, maxBytes: number): EncodedValue | UnstorableValueError {
+    try {
+      return encodeValue(value, { registry, maxBytes });
+    } catch (error) {
+      if (error instanceof UnstorableValueError) return error;
+      throw error;
+    }
+  }
+
+  /** Keep a copy in memory, store soon. `startedAt` is in the database's milliseconds. */
   private keep(
     value: unknown,
+    encoded: EncodedValue | UnstorableValueError,
     computation: Computation,
     computeMs: number,
     startedAt: number,
@@ -182,12 +207,8 @@ export class ReadPath {
     if (!computation.isStorable) return undefined;
     const ttlMs = Math.min(policy.ttlMs, computation.expiresBefore - startedAt - computeMs);
     if (ttlMs <= 0) return undefined;
-    let encoded: EncodedValue;
-    try {
-      encoded = encodeValue(value, { registry: policy.registry, maxBytes: this.maxValueBytes });
-    } catch (error) {
-      if (!(error instanceof UnstorableValueError)) throw error;
-      this.recorder.unstorable(policy.view, error);
+    if (encoded instanceof UnstorableValueError) {
+      this.recorder.unstorable(policy.view, encoded);
       return undefined;
     }
     const { json, types, bytes } = encoded;
@@ -214,24 +235,25 @@ export class ReadPath {
     });
   }
 
+  /** Compute what the caller does not want cached, or what only its open transaction sees. */
+  async computeUncached<T>(compute: () => Promise<T>, policy: Policy, reason: 'declined' | 'transaction'): Promise<T> {
+    return this.bypass(compute, policy, (await this.whyBypassed(policy)) ?? reason);
+  }
+
+  private async bypass<T>(compute: () => Promise<T>, policy: Policy, reason: Bypass): Promise<T> {
+    this.passBy(policy, reason);
+    return compute();
+  }
+
   /**
-   * Note that a value is computed without the cache. An outer computation then reads by itself what this one reads; if
-   * that is not tracked, or seen by an open transaction only, it cannot be cached either.
+   * An outer computation reads by itself what is read past the cache. If that is not tracked, or seen by an open
+   * transaction only, the outer value cannot be cached either.
    */
-  passBy(policy: Policy, reason: 'ttl' | 'untracked' | 'transaction' | 'unavailable' | 'unstorable' | 'when'): void {
+  private passBy(policy: Policy, reason: Bypass): void {
     this.recorder.bypassed(policy.view, reason);
     const outer = Computation.current();
     if (reason === 'untracked' || reason === 'ttl' || reason === 'transaction') outer?.spoil();
     else outer?.dependOnPolicy(policy, Infinity);
-  }
-
-  private async bypass<T>(
-    compute: () => Promise<T>,
-    policy: Policy,
-    reason: Parameters<ReadPath['passBy']>[1],
-  ): Promise<T> {
-    this.passBy(policy, reason);
-    return compute();
   }
 
   private hit(reading: Reading, { proof, tier, leftMs }: Found<unknown>): void {

@@ -4,10 +4,9 @@ import { CacheConfigurationError } from './errors.js';
 import { type Fence } from './fence.js';
 import { type Freshness } from './freshness.js';
 import { MemoryTier } from './memory-tier.js';
-import { storableKey } from './raw-key.js';
+import { storableKey, storablePattern } from './raw-key.js';
 import { ReadPath } from './read-path.js';
 import { Recorder } from './recorder.js';
-import { parsePattern } from './pattern.js';
 import { Policy, saysWhenVoid, type EntryOptions } from './policy.js';
 import { Session } from './session.js';
 import { type CacheStats } from './stats.js';
@@ -173,9 +172,16 @@ export class ResultCache {
     return this.reads.readThrough(key, compute, policy, tenantId);
   }
 
-  /** Note that a value of this policy is computed without the cache, and why. */
-  passBy(policy: Policy, reason: 'transaction' | 'when'): void {
-    this.reads.passBy(policy, reason);
+  /**
+   * Compute a value that its caller does not want cached, or that only its open transaction may see, and say so in
+   * statistics and `Cache-Status`. A cached computation around it depends on what `policy` names all the same.
+   */
+  async computeUncached<T>(
+    compute: () => Promise<T>,
+    policy: Policy,
+    reason: 'declined' | 'transaction' = 'declined',
+  ): Promise<T> {
+    return this.reads.computeUncached(compute, policy, reason);
   }
 
   /**
@@ -240,7 +246,7 @@ export class ResultCache {
    * @returns how many were deleted.
    */
   async invalidatePattern(pattern: string): Promise<number> {
-    const { prefix, like } = parsePattern(pattern);
+    const { prefix, like } = storablePattern(pattern);
     return this.session.deleteMatching(prefix, like);
   }
 

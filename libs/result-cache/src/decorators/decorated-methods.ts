@@ -1,10 +1,15 @@
-import { type CacheResultOptions } from './cache-result.decorator.js';
+import { type CacheService } from '../module/cache.service.js';
 
-/** A method under `@CacheResult`, as the start-up checks see it. */
+/** A decorated method, as the start-up checks see it. */
 export interface DecoratedMethod {
-  method: string;
-  cacheName: string | undefined;
-  options: CacheResultOptions;
+  /** Decorator and method, for messages. */
+  readonly where: string;
+  /** The named cache it wants; `undefined` for the default one. */
+  readonly cacheName: string | undefined;
+  /** Whether the state of its object could be an input that the key does not show. */
+  readonly hasHiddenState: boolean;
+  /** @throws CacheConfigurationError for what would fail at a call on `instance`, or on an object of `type`. */
+  check(cache: CacheService, type: object, instance?: object): void;
 }
 
 const METHODS = Symbol('nestjs-result-cache:methods');

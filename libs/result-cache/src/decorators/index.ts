@@ -1,2 +1,3 @@
-export { CacheResult, type CacheResultOptions } from './cache-result.decorator.js';
+export { CacheResult } from './cache-result.decorator.js';
+export { type CacheResultOptions } from './cache-result-options.js';
 export { InvalidatesDomain, type InvalidatesOptions } from './invalidates-domain.decorator.js';

@@ -6,10 +6,13 @@ const RESPONSE_PASSTHROUGH = '__responsePassthrough__';
 const GRAPHQL = ['graphql:resolver_type', 'graphql:resolver_name', 'graphql:delegate_property'];
 
 /** How an argument takes part in a key. */
-type Role = 'value' | 'ignored' | 'selection' | 'request';
+type Role = 'value' | 'ignored' | 'selection';
 
-/** REST: request 0, response 1, next 2. GraphQL: parent 0, context 1, info 2. */
-const REST_ROLES: readonly Role[] = ['request', 'ignored', 'ignored'];
+/**
+ * REST: request 0, response 1, next 2. GraphQL: parent 0, context 1, info 2. A request counts as a value, which the key
+ * builder refuses with a remedy: what the method reads of it cannot be told.
+ */
+const REST_ROLES: readonly Role[] = ['value', 'ignored', 'ignored'];
 const GRAPHQL_ROLES: readonly Role[] = ['value', 'ignored', 'selection'];
 
 /** What the parameter decorators of one method say about its arguments. */
@@ -20,9 +23,10 @@ export class MethodParameters {
     readonly writesResponse: boolean,
   ) {}
 
-  static of(type: object, target: object, method: string): MethodParameters {
+  /** @param type The class of the object that is called, which may inherit the method and what is known about it. */
+  static of(type: typeof Object, method: string | symbol): MethodParameters {
     const recorded = (Reflect.getMetadata(PARAMETERS, type, method) ?? {}) as Record<string, { index: number }>;
-    const handler = (target as Record<string, object>)[method]!;
+    const handler = (type.prototype as unknown as Record<string | symbol, object>)[method]!;
     const isGraphql = GRAPHQL.some((key) => Reflect.hasMetadata(key, handler) || Reflect.hasMetadata(key, type));
     const roles = new Map<number, Role>();
     let writesResponse = false;
@@ -38,7 +42,7 @@ export class MethodParameters {
     return new MethodParameters(roles, writesResponse);
   }
 
-  /** The arguments as a key sees them. An `@Req()` comes as it is, and the key builder refuses it with a remedy. */
+  /** The arguments as a key sees them. */
   keyed(args: readonly unknown[]): unknown[] {
     return args.map((argument, index) => {
       const role = this.roles.get(index) ?? 'value';
@@ -50,6 +54,8 @@ export class MethodParameters {
 
 /** The part of GraphQL's `info` a result can depend on: the fields asked for, and what they mean. */
 function selectionOf(info: unknown): unknown {
+  // Called by other code than GraphQL's, which may pass what it likes.
+  if (typeof info !== 'object' || info === null) return info;
   const { fieldNodes, fragments, variableValues } = info as Record<string, unknown>;
   return { fieldNodes: withoutPlaces(fieldNodes), fragments: withoutPlaces(fragments), variableValues };
 }

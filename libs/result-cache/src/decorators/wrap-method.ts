@@ -23,7 +23,6 @@ export interface Call {
 }
 
 const logger = new Logger('ResultCache');
-const warned = new Set<string>();
 
 /**
  * Put `around` in the place of a method, at decoration time: what other decorators and Nest's scanners see afterwards is
@@ -31,43 +30,58 @@ const warned = new Set<string>();
  * the module (in a unit test) works uncached.
  */
 export function wrapMethod(
-  decorator: string,
+  where: string,
   cacheName: string | undefined,
   target: object,
   propertyKey: string | symbol,
   descriptor: PropertyDescriptor | undefined,
-  around: (call: Call, method: string) => Promise<unknown>,
+  around: (call: Call) => Promise<unknown>,
 ): void {
-  const method = String(propertyKey);
   const original = descriptor?.value as Method | undefined;
-  const where = `${typeof target === 'function' ? target.name : target.constructor.name}.${method}`;
-  if (descriptor === undefined || typeof original !== 'function')
-    throw new CacheConfigurationError(`${decorator} on ${where}: it decorates methods only; put it on an async method`);
+  if (typeof propertyKey === 'object')
+    throw new CacheConfigurationError(
+      `${where}: these are standard decorators, which Nest does not read; set "experimentalDecorators": true in tsconfig.json`,
+    );
+  if (typeof descriptor !== 'object' || typeof original !== 'function')
+    throw new CacheConfigurationError(`${where}: it decorates methods only; put it on an async method`);
   if (typeof target === 'function')
     throw new CacheConfigurationError(
-      `${decorator} on ${where}: a static method has no injected cache; make it an instance method, or call CacheService yourself`,
+      `${where}: a static method has no injected cache; make it an instance method, or call CacheService yourself`,
     );
 
   // One property per cache, under a name that says what it is to whoever prints the object.
-  const property = Symbol.for(getCacheToken(cacheName));
+  const property = cacheProperty(cacheName);
   Inject(getCacheToken(cacheName))(target, property);
   Optional()(target, property);
 
+  let warned = false;
   const wrapper: Method = async function (this: object, ...args: unknown[]): Promise<unknown> {
     const cache = (this as Record<symbol, CacheService | undefined> | undefined)?.[property];
     if (cache === undefined) {
-      if (!warned.has(where)) {
-        warned.add(where);
+      if (!warned) {
+        warned = true;
         logger.warn(
-          `${where} runs uncached: no CacheModule was found for this object. Import CacheModule.forRoot(...) in the application; in a unit test, ignore this.`,
+          `${methodName(target, propertyKey)} runs without the cache, because no CacheModule was found for its object. Import CacheModule.forRoot(...) in the application (with isGlobal: false, in this class's module too), and let Nest make the object; in a unit test, ignore this.`,
         );
       }
       return original.apply(this, args);
     }
-    return around({ cache, instance: this, args, proceed: async () => original.apply(this, args) }, method);
+    return around({ cache, instance: this, args, proceed: async () => original.apply(this, args) });
   };
   copyAppearance(original, wrapper);
   descriptor.value = wrapper;
+}
+
+/** Where a decorated object's cache is put: a symbol, so that it neither clashes with the class nor shows in its JSON. */
+export function cacheProperty(cacheName: string | undefined): symbol {
+  return Symbol.for(getCacheToken(cacheName));
+}
+
+/** `Class.method`, for messages. */
+export function methodName(target: object, propertyKey: string | symbol): string {
+  const type = typeof target === 'function' ? target : target.constructor;
+  // A decorator on a class is called without a name.
+  return propertyKey === undefined ? type.name : `${type.name}.${String(propertyKey)}`;
 }
 
 /** Guards, pipes and routes are metadata on the function: all of it must be found on the wrapper. */

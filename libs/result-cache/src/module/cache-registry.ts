@@ -3,6 +3,7 @@ import { CacheKeyBuilder } from '../core/keys.js';
 import { ResultCache } from '../core/result-cache.js';
 import { ttlToMs } from '../core/duration.js';
 import { PostgresCache } from '../postgres/postgres-cache.js';
+import { parseTableName } from '../postgres/table-name.js';
 import { type Tenancy, type TenantContext } from '../tenancy/index.js';
 import { CacheService } from './cache.service.js';
 import { type CacheModuleOptions, type CacheOptions, type NamedCacheOptions } from './options.js';
@@ -13,7 +14,8 @@ export class CacheRegistry {
   /** The default cache. */
   readonly main: CacheService;
   private readonly named = new Map<string, { settings: string; service: CacheService }>();
-  private readonly siblings = new Map<string, PostgresCache>();
+  /** Stores of other tables, by the table's quoted name. */
+  private readonly siblings = new Map<string, { store: PostgresCache; partitions: number }>();
 
   constructor(
     private readonly options: CacheModuleOptions,
@@ -36,7 +38,7 @@ export class CacheRegistry {
 
   /** Every table of entries in use. */
   get stores(): PostgresCache[] {
-    return [this.store, ...this.siblings.values()];
+    return [this.store, ...[...this.siblings.values()].map(({ store }) => store)];
   }
 
   /** Every cache, the default one first. */
@@ -49,17 +51,18 @@ export class CacheRegistry {
    * @throws CacheConfigurationError where the options differ, or two caches would share their keys.
    */
   forName(options: NamedCacheOptions): CacheService {
-    const { name, ...settings } = options;
-    const text = JSON.stringify(settings);
+    const { name } = options;
+    const where = `CacheModule.forFeature('${name}')`;
+    const settings = describe(options);
     const known = this.named.get(name);
     if (known !== undefined) {
-      if (known.settings === text) return known.service;
+      if (known.settings === settings) return known.service;
       throw new CacheConfigurationError(
-        `CacheModule.forFeature('${name}') is imported twice with different options (${known.settings} and ${text}); make them equal, or choose another name`,
+        `${where} is imported twice with different options (${known.settings} and ${settings}); make them equal, or choose another name`,
       );
     }
     const prefix = options.prefix ?? `${this.options.prefix ?? 'fraiseql'}.${name}`;
-    const service = this.service(this.storeFor(options), options, name, prefix);
+    const service = this.service(this.storeFor(options, where), options, name, prefix);
     const twin = this.services.find(
       (other) =>
         other.engine.store === service.engine.store && other.keys.tenantPrefix() === service.keys.tenantPrefix(),
@@ -68,36 +71,44 @@ export class CacheRegistry {
       throw new CacheConfigurationError(
         `the caches '${twin.name}' and '${name}' have the same table and prefix and would mix up their entries; give one of them another prefix`,
       );
-    this.named.set(name, { settings: text, service });
+    this.named.set(name, { settings, service });
     return service;
   }
 
-  private storeFor({ tableName, maxTtl, partitions }: NamedCacheOptions): PostgresCache {
-    if (tableName === undefined || tableName === this.options.tableName) {
-      // On the module's table: its settings hold, and may be repeated but not changed.
-      if (
-        (maxTtl !== undefined && (seconds(maxTtl) ?? 0) > this.store.maxTtl) ||
-        (partitions !== undefined && partitions !== (this.options.partitions ?? 0))
-      )
-        throw new CacheConfigurationError(
-          'CacheModule.forFeature: maxTtl beyond the module’s and partitions need a table of their own: give a tableName',
-        );
-      return this.store;
+  /** The table's one store: two on a table could not tell that their caches share a prefix. */
+  private storeFor({ tableName, maxTtl, partitions }: NamedCacheOptions, where: string): PostgresCache {
+    const { quoted } = tableName === undefined ? this.store.table : parseTableName(tableName);
+    const own = quoted === this.store.table.quoted;
+    const shared = own ? { store: this.store, partitions: this.options.partitions ?? 0 } : this.siblings.get(quoted);
+    if (shared === undefined) {
+      const store = this.store.sibling({ tableName, maxTtl: seconds(maxTtl) ?? this.store.maxTtl, partitions });
+      this.siblings.set(quoted, { store, partitions: partitions ?? 0 });
+      return store;
     }
-    let store = this.siblings.get(tableName);
-    if (store === undefined) {
-      store = this.store.sibling({ tableName, maxTtl: seconds(maxTtl) ?? this.store.maxTtl, partitions });
-      this.siblings.set(tableName, store);
-    }
-    return store;
+    // The settings of a table hold for all caches in it; they may be repeated, and a TTL may be shorter.
+    if (
+      (maxTtl !== undefined && seconds(maxTtl)! > shared.store.maxTtl) ||
+      (partitions !== undefined && partitions !== shared.partitions)
+    )
+      throw new CacheConfigurationError(
+        `${where}: its table ${quoted} has maxTtl ${shared.store.maxTtl} s and ${shared.partitions} partitions, as the ${own ? 'module' : 'cache that named it first'} says; do not exceed or change them, or give another tableName`,
+      );
+    return shared.store;
   }
 
   private service(store: PostgresCache, options: CacheOptions, name: string, prefix: string): CacheService {
+    const maxTtl = seconds(options.maxTtl) ?? store.maxTtl;
+    const defaultTtl = options.defaultTtl ?? this.options.defaultTtl ?? 300;
+    // A default that was inherited gives way to a shorter limit; one that was chosen is a contradiction.
+    if (options.defaultTtl !== undefined && ttlToMs(options.defaultTtl) > maxTtl * 1000)
+      throw new CacheConfigurationError(
+        `the cache '${name}': defaultTtl ${JSON.stringify(options.defaultTtl)} is longer than maxTtl (${maxTtl} s); shorten it or raise maxTtl`,
+      );
     const engine = new ResultCache({
       store,
       name,
-      defaultTtl: options.defaultTtl ?? this.options.defaultTtl,
-      maxTtl: options.maxTtl ?? store.maxTtl,
+      defaultTtl: Math.min(ttlToMs(defaultTtl) / 1000, maxTtl),
+      maxTtl,
       enableStats: options.enableStats ?? this.options.enableStats,
       maxValueBytes: options.maxValueBytes ?? this.options.maxValueBytes,
       invalidation: options.invalidation ?? this.options.invalidation,
@@ -110,4 +121,10 @@ export class CacheRegistry {
 
 function seconds(ttl: CacheOptions['maxTtl']): number | undefined {
   return ttl === undefined ? undefined : ttlToMs(ttl, 'maxTtl') / 1000;
+}
+
+/** Options as one text, whatever order they were written in. */
+function describe(options: NamedCacheOptions): string {
+  const settings = Object.entries(options).filter(([option, value]) => option !== 'name' && value !== undefined);
+  return JSON.stringify(Object.fromEntries(settings.sort(([a], [b]) => (a < b ? -1 : 1))));
 }

@@ -1,4 +1,5 @@
 import { Inject, Module, type DynamicModule, type MiddlewareConsumer, type NestModule } from '@nestjs/common';
+import { CacheConfigurationError } from '../core/errors.js';
 import { CacheKeyBuilder } from '../core/keys.js';
 import { ResultCache } from '../core/result-cache.js';
 import { PostgresCache } from '../postgres/postgres-cache.js';
@@ -23,6 +24,7 @@ import {
 } from './cache.module-definition.js';
 import { CacheService } from './cache.service.js';
 import { EventLogger } from './event-logger.js';
+import { checkAsyncOptions, checkExtras } from './registration.js';
 import { checkNamedOptions, checkRootOptions, type CacheModuleOptions, type NamedCacheOptions } from './options.js';
 import { StartupCheck } from './startup-check.js';
 import { CACHE_OPTIONS, getCacheToken } from './tokens.js';
@@ -96,13 +98,20 @@ export class CacheModule extends ConfigurableModuleClass implements NestModule {
    * @throws CacheConfigurationError for options that cannot be right.
    */
   static override forRoot(options: CacheModuleOptions & CacheModuleExtras): DynamicModule {
-    const { isGlobal, ...rest } = checkRootOptions(options) as CacheModuleOptions & CacheModuleExtras;
-    return super.forRoot(isGlobal === undefined ? rest : { ...rest, isGlobal });
+    // From untyped code there may be none at all.
+    const { isGlobal, ...given } = options ?? ({} as CacheModuleOptions & CacheModuleExtras);
+    const checked = checkRootOptions(options && given);
+    return super.forRoot({ ...checked, ...checkExtras({ isGlobal }, 'CacheModule.forRoot') });
   }
 
-  /** The same with options from `useFactory`, `useClass` or `useExisting`. */
+  /**
+   * The same with options from `useFactory`, `useClass` or `useExisting`.
+   * @throws CacheConfigurationError without one of them; for the options themselves when the application starts.
+   */
   static override forRootAsync(options: CacheModuleAsyncOptions): DynamicModule {
-    return super.forRootAsync(options);
+    checkAsyncOptions(options);
+    const { isGlobal, ...rest } = options;
+    return super.forRootAsync({ ...rest, ...checkExtras({ isGlobal }, 'CacheModule.forRootAsync') });
   }
 
   /**
@@ -117,7 +126,18 @@ export class CacheModule extends ConfigurableModuleClass implements NestModule {
     return {
       module: CacheFeature,
       global: true,
-      providers: [fromRegistry(getCacheToken(checked.name), (registry) => registry.forName(checked))],
+      providers: [
+        {
+          provide: getCacheToken(checked.name),
+          useFactory: (registry?: CacheRegistry) => {
+            if (registry !== undefined) return registry.forName(checked);
+            throw new CacheConfigurationError(
+              `CacheModule.forFeature('${checked.name}') finds no CacheModule; import CacheModule.forRoot(...) in the application, without isGlobal: false`,
+            );
+          },
+          inject: [{ token: CacheRegistry, optional: true }],
+        },
+      ],
       exports: [getCacheToken(checked.name)],
     };
   }

@@ -1,12 +1,12 @@
 import { CacheConfigurationError } from '../core/errors.js';
 import { type Fence } from '../core/fence.js';
-import { type CacheKeyBuilder, type MethodKeyParts } from '../core/keys.js';
-import { parsePattern } from '../core/pattern.js';
+import { type CacheKeyBuilder } from '../core/keys.js';
 import { type DependencyOptions, type EntryOptions } from '../core/policy.js';
 import { type ResultCache, type SetOptions } from '../core/result-cache.js';
 import { type CacheStats } from '../core/stats.js';
-import { type PurgeResult, type Queryable } from '../core/store.js';
+import { type Dependencies, type PurgeResult, type Queryable } from '../core/store.js';
 import { type Tenancy, type TenantContext } from '../tenancy/index.js';
+import { toTenantId } from '../tenancy/tenant-id.js';
 
 /** Options of one call. */
 export interface CallOptions {
@@ -14,8 +14,18 @@ export interface CallOptions {
   tenant?: TenantChoice;
 }
 
+/** Options of a value: how it is cached, and whose it is. */
+export type ValueOptions = Omit<EntryOptions, 'tenantId'> & CallOptions;
+
 /** `'current'`: the tenant of the request or job. `'shared'`: nobody's. Otherwise a tenant's id. */
 export type TenantChoice = 'current' | 'shared' | { id: string };
+
+/** Who caches under a name: a method, of a class, on an object (unknown before there is one). */
+interface ViewHolder {
+  method: { readonly hasHiddenState: boolean };
+  type: { readonly name: string };
+  instance?: object | undefined;
+}
 
 /**
  * The cache as an application uses it: keys belong to the current tenant, values to whoever may see them.
@@ -27,7 +37,7 @@ export type TenantChoice = 'current' | 'shared' | { id: string };
  * }
  */
 export class CacheService {
-  private readonly claims = new Map<string, { type: unknown; instance: WeakRef<object> }>();
+  private readonly claims = new Map<string, { method: object; type: object; instance?: WeakRef<object> }>();
 
   constructor(
     /** The engine below, whose keys are whole and know no tenants. */
@@ -46,10 +56,11 @@ export class CacheService {
    * The value of a key, computed and stored if it is missing. If the cache cannot be asked, the value is just computed.
    * @throws MissingTenantError where a tenant is required and none is known; whatever `compute` throws.
    */
-  async getOrSet<T>(key: string, compute: () => Promise<T>, options: EntryOptions & CallOptions): Promise<T> {
+  async getOrSet<T>(key: string, compute: () => Promise<T>, options: ValueOptions): Promise<T> {
     const { tenant, ...entry } = options;
+    // Not the key, which may hold personal data, in a message.
+    const policy = this.engine.policy({ view: 'getOrSet', ...entry }, undefined, 'getOrSet');
     const tenantId = await this.tenantId(tenant);
-    const policy = this.engine.policy({ view: 'getOrSet', ...entry }, undefined, `getOrSet('${key}')`);
     return this.engine.readThrough(this.keys.buildValueKey({ key, tenantId }), compute, policy, tenantId);
   }
 
@@ -73,10 +84,14 @@ export class CacheService {
   }
 
   /** Store a value; see `ResultCache.set` for why one that depends on anything needs a fence. Returns whether it was stored. */
-  async set(key: string, value: unknown, options: SetOptions & CallOptions = { untracked: true }): Promise<boolean> {
+  async set(
+    key: string,
+    value: unknown,
+    options: Omit<SetOptions, 'tenantId'> & CallOptions = { untracked: true },
+  ): Promise<boolean> {
     const { tenant, ...entry } = options;
     const tenantId = await this.tenantId(tenant);
-    return this.engine.set(this.keys.buildValueKey({ key, tenantId }), value, { tenantId, view: 'set', ...entry });
+    return this.engine.set(this.keys.buildValueKey({ key, tenantId }), value, { view: 'set', ...entry, tenantId });
   }
 
   /** Take before computing a value that is stored with {@link set} later. */
@@ -94,7 +109,6 @@ export class CacheService {
    * invalidated by domain. Returns how many were deleted.
    */
   async invalidatePattern(pattern: string, options?: CallOptions): Promise<number> {
-    parsePattern(pattern);
     return this.engine.invalidatePattern(
       this.keys.buildValuePattern({ pattern, tenantId: await this.tenantId(options?.tenant) }),
     );
@@ -111,13 +125,8 @@ export class CacheService {
   }
 
   /** Make void what depends on domains, tags or rows; within a transaction of yours, with its commit. */
-  async invalidate(
-    { domains = [], tags = [], rows = [] }: Omit<DependencyOptions, 'untracked'>,
-    within?: Queryable,
-  ): Promise<void> {
-    // The same checks as for what an entry declares.
-    const { dependencies } = this.engine.policy({ domains, tags, rows }, undefined, 'invalidate');
-    await this.engine.invalidate(dependencies, within);
+  async invalidate(what: Omit<DependencyOptions, 'untracked'>, within?: Queryable): Promise<void> {
+    await this.engine.invalidate(this.dependencies(what), within);
   }
 
   /** Delete expired entries and trim the log now, instead of waiting for the schedule. */
@@ -134,40 +143,51 @@ export class CacheService {
   }
 
   /**
-   * The tenant a key belongs to, `undefined` for none. Fails closed: where a tenant is required, none is an error.
-   * @throws MissingTenantError
+   * Check what to invalidate, without doing it yet.
+   * @throws CacheConfigurationError
    */
-  async tenantId(choice: TenantChoice = 'current'): Promise<string | undefined> {
-    if (choice === 'shared' || this.tenancy.mode === 'off') return undefined;
-    if (typeof choice === 'object') return choice.id;
+  dependencies({ domains = [], tags = [], rows = [] }: Omit<DependencyOptions, 'untracked'>): Dependencies {
+    // The same checks as for what an entry declares.
+    return this.engine.policy({ domains, tags, rows }, undefined, 'invalidate').dependencies;
+  }
+
+  /**
+   * The tenant a key belongs to, `undefined` for none. Fails closed: where a tenant is required, none is an error, and
+   * so is anything named explicitly that is no tenant's id.
+   * @throws MissingTenantError, CacheConfigurationError; `source` tells in its message where the choice came from.
+   */
+  async tenantId(choice: TenantChoice = 'current', source = 'tenant'): Promise<string | undefined> {
+    if (choice === 'shared') return undefined;
+    if (typeof choice === 'object' && choice !== null) return toTenantId(choice.id, source);
+    if (choice !== 'current')
+      throw new CacheConfigurationError(
+        `${source} is wrong; write 'current', 'shared' or a tenant's id as tenant: { id: 'acme' }`,
+      );
+    if (this.tenancy.mode === 'off') return undefined;
     return this.tenancy.mode === 'required' ? this.tenants.resolveRequired() : this.tenants.resolve();
   }
 
   /**
-   * Hold a view's name for one object. Results of two objects under one name would be mixed up: of two classes that have
-   * the same name, or of two instances of one class, which may hold different state.
+   * Hold a name in keys for one method of one object. Results of two would be mixed up: of two methods under one name, of
+   * two classes that have the same name, or of two instances of one class, which may hold different state.
    * @throws CacheConfigurationError
    * @internal
    */
-  claim(view: string, instance: object, varies: boolean, where: string): void {
+  claim(view: string, holder: ViewHolder, where: string): void {
     const claimed = this.claims.get(view);
+    const { method, type, instance } = holder;
     if (claimed === undefined) {
-      this.claims.set(view, { type: instance.constructor, instance: new WeakRef(instance) });
+      this.claims.set(view, { method, type, instance: instance && new WeakRef(instance) });
       return;
     }
-    if (claimed.type !== instance.constructor)
+    if (claimed.method !== method || claimed.type !== type)
       throw new CacheConfigurationError(
-        `${where}: another class caches under the name '${view}' too; give one of them a keyPrefix of its own`,
+        `${where}: another ${claimed.type === type ? 'method' : 'class'} caches under the name '${view}' too; give one of them a keyPrefix of its own, or none where both inherit the method`,
       );
-    if (!varies && claimed.instance.deref() !== instance)
+    if (method.hasHiddenState && instance !== undefined && claimed.instance?.deref() !== instance)
       throw new CacheConfigurationError(
-        `${where}: there are several instances of ${instance.constructor.name} (is it request-scoped or transient?), and what distinguishes them is not in the key; say it: varyBy: (…args) => ({ … }), or varyBy: () => ({}) if nothing does`,
+        `${where}: there are several instances of ${type.name} (is it provided by two modules, request-scoped or transient?), and what distinguishes them is not in the key; say it: varyBy: (...args) => ({ … }), or varyBy: () => ({}) if nothing does`,
       );
-  }
-
-  /** The whole key of a decorated method's call. */
-  methodKey(parts: MethodKeyParts): string {
-    return this.keys.buildMethodKey(parts);
   }
 
   private async key(key: string, options?: CallOptions): Promise<string> {

@@ -82,41 +82,72 @@ const ROOT_KEYS = [
   'prepare',
   'purgeInterval',
   'cacheStatusHeader',
-  'isGlobal',
 ];
+
+/** The longest pause a Node timer can make; a longer one would fire at once, again and again. */
+const MOST_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Check what can be known to be wrong before anything runs.
  * @throws CacheConfigurationError with what to write instead
  */
 export function checkRootOptions(options: CacheModuleOptions): CacheModuleOptions {
+  const where = 'CacheModule.forRoot';
   if (typeof options !== 'object' || options === null)
     throw new CacheConfigurationError(
       "CacheModule.forRoot() needs options; write CacheModule.forRoot({ connection: process.env.DATABASE_URL, tenancy: 'off' })",
     );
-  checkKeys(options, ROOT_KEYS, 'CacheModule.forRoot');
-  checkCacheOptions(options, 'CacheModule.forRoot');
+  checkKeys(options, ROOT_KEYS, where);
+  if (options.connection === undefined || options.connection === null)
+    throw new CacheConfigurationError(
+      `${where}: connection is missing; write connection: process.env.DATABASE_URL (and set it), or give a pg.Pool or a TypeORM DataSource`,
+    );
+  checkCacheOptions(options, where);
+  const { defaultTtl = 0, maxTtl = 86_400 } = options;
+  if (ttlToMs(defaultTtl) > ttlToMs(maxTtl))
+    throw new CacheConfigurationError(
+      `${where}: defaultTtl ${JSON.stringify(defaultTtl)} is longer than maxTtl ${JSON.stringify(maxTtl)}; shorten it or raise maxTtl`,
+    );
   resolveTenancy(options.tenancy);
-  if (
-    options.purgeInterval !== undefined &&
-    options.purgeInterval !== false &&
-    ttlToMs(options.purgeInterval, 'purgeInterval') === 0
-  )
-    throw new CacheConfigurationError("purgeInterval: 0 would purge without a pause; write '5m', or false for never");
-  integer(options.poolSize, 'poolSize', 1, 1_000);
-  for (const [index, table] of (options.watch ?? []).entries()) {
-    checkKeys(table, ['table', 'domain', 'tenantColumn', 'tagColumns'], `watch[${index}]`);
-    if (
-      typeof table.table !== 'string' ||
-      table.table === '' ||
-      typeof table.domain !== 'string' ||
-      table.domain === ''
-    )
+  checkPurgeInterval(options.purgeInterval, where);
+  integer(options.poolSize, `${where}: poolSize`, 1, 1_000);
+  for (const name of ['autoInitialize', 'prepare', 'cacheStatusHeader'] as const) boolean(options[name], where, name);
+  checkWatch(options.watch, where);
+  return options;
+}
+
+function checkPurgeInterval(interval: CacheModuleOptions['purgeInterval'], where: string): void {
+  if (interval === undefined || interval === false) return;
+  const ms = ttlToMs(interval, `${where}: purgeInterval`);
+  if (ms === 0)
+    throw new CacheConfigurationError(
+      `${where}: purgeInterval: 0 would purge without a pause; write '5m', or false for never`,
+    );
+  if (ms > MOST_TIMER_MS)
+    throw new CacheConfigurationError(
+      `${where}: purgeInterval is longer than a timer can wait (24 days); write '5m', or false for never`,
+    );
+}
+
+function checkWatch(watch: unknown, where: string): void {
+  if (watch === undefined) return;
+  const remedy = "write watch: [{ table: 'users', domain: 'user' }]";
+  if (!Array.isArray(watch)) throw new CacheConfigurationError(`${where}: watch is no list; ${remedy}`);
+  for (const [index, table] of (watch as unknown[]).entries()) {
+    const place = `${where}: watch[${index}]`;
+    if (typeof table !== 'object' || table === null)
+      throw new CacheConfigurationError(`${place} is no object; ${remedy}`);
+    checkKeys(table, ['table', 'domain', 'tenantColumn', 'tagColumns'], place);
+    const { table: name, domain, tenantColumn, tagColumns } = table as Record<string, unknown>;
+    if (!isName(name) || !isName(domain))
+      throw new CacheConfigurationError(`${place}: table and domain are needed; ${remedy}`);
+    if (tenantColumn !== undefined && !isName(tenantColumn))
+      throw new CacheConfigurationError(`${place}: tenantColumn is no column's name; write tenantColumn: 'tenant_id'`);
+    if (tagColumns !== undefined && !isListOf(tagColumns, (group) => isListOf(group, isName)))
       throw new CacheConfigurationError(
-        `watch[${index}]: table and domain are needed: { table: 'users', domain: 'user' }`,
+        `${place}: tagColumns is no list of column groups; write tagColumns: [['author_id']]`,
       );
   }
-  return options;
 }
 
 /** The same for a named cache. */
@@ -126,6 +157,10 @@ export function checkNamedOptions(options: NamedCacheOptions): NamedCacheOptions
       "CacheModule.forFeature() needs a name: CacheModule.forFeature({ name: 'reports', defaultTtl: '1h' })",
     );
   const where = `CacheModule.forFeature('${options.name}')`;
+  if (options.name === 'default')
+    throw new CacheConfigurationError(
+      `${where}: 'default' is the module's own cache; choose another name, or set its options in CacheModule.forRoot`,
+    );
   checkKeys(options, ['name', ...CACHE_KEYS], where);
   checkCacheOptions(options, where);
   return options;
@@ -133,15 +168,12 @@ export function checkNamedOptions(options: NamedCacheOptions): NamedCacheOptions
 
 function checkCacheOptions(options: CacheOptions, where: string): void {
   if (options.tableName !== undefined) parseTableName(options.tableName);
-  const maxTtl = ttlToMs(options.maxTtl ?? 86_400, `${where}: maxTtl`);
-  if (maxTtl === 0)
-    throw new CacheConfigurationError(
-      `${where}: maxTtl: 0 would allow nothing to be stored; write '1d' or leave it out`,
-    );
-  if (options.defaultTtl !== undefined && ttlToMs(options.defaultTtl, `${where}: defaultTtl`) > maxTtl)
-    throw new CacheConfigurationError(
-      `${where}: defaultTtl is longer than maxTtl (${maxTtl / 1000} s); raise maxTtl or shorten defaultTtl`,
-    );
+  if (options.maxTtl !== undefined)
+    integer(ttlToMs(options.maxTtl, `${where}: maxTtl`) / 1000, `${where}: maxTtl (seconds)`, 1, 2 ** 31 - 1);
+  if (options.defaultTtl !== undefined) ttlToMs(options.defaultTtl, `${where}: defaultTtl`);
+  if (options.prefix !== undefined && !isName(options.prefix))
+    throw new CacheConfigurationError(`${where}: prefix is no non-empty text; write prefix: 'shop', or leave it out`);
+  boolean(options.enableStats, where, 'enableStats');
   integer(options.partitions, `${where}: partitions`, 0, 1_024);
   integer(options.maxValueBytes, `${where}: maxValueBytes`, 1, 1 << 29);
   if (options.freshness !== undefined) freshnessToMs(options.freshness, where);
@@ -162,7 +194,7 @@ function checkKeys(options: object, known: readonly string[], where: string): vo
     if (known.includes(key)) continue;
     const like =
       known.find((name) => name.toLowerCase() === key.toLowerCase()) ??
-      known.find((name) => name.startsWith(key.slice(0, 3)));
+      known.find((name) => key.length >= 3 && name.toLowerCase().startsWith(key.slice(0, 3).toLowerCase()));
     throw new CacheConfigurationError(
       `${where}: there is no option '${key}'${like ? `; did you mean '${like}'?` : `; known are ${known.join(', ')}`}`,
     );
@@ -171,5 +203,23 @@ function checkKeys(options: object, known: readonly string[], where: string): vo
 
 function integer(value: number | undefined, where: string, least: number, most: number): void {
   if (value !== undefined && !(Number.isInteger(value) && value >= least && value <= most))
-    throw new CacheConfigurationError(`${where}: ${String(value)} is not a whole number from ${least} to ${most}`);
+    throw new CacheConfigurationError(
+      `${where}: ${String(value)} is not a whole number; write one from ${least} to ${most}`,
+    );
+}
+
+function isName(value: unknown): boolean {
+  return typeof value === 'string' && value !== '';
+}
+
+function isListOf(value: unknown, test: (item: unknown) => boolean): boolean {
+  return Array.isArray(value) && value.every(test);
+}
+
+/** From the environment come texts, and `'false'` is true. */
+function boolean(value: unknown, where: string, name: string): void {
+  if (value !== undefined && typeof value !== 'boolean')
+    throw new CacheConfigurationError(
+      `${where}: ${name}: ${JSON.stringify(value) ?? typeof value} is neither true nor false; write ${name}: false`,
+    );
 }

@@ -2,11 +2,16 @@ import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common'
 import { ModulesContainer } from '@nestjs/core';
 import { CacheConfigurationError } from '../core/errors.js';
 import { methodsOf, type DecoratedMethod } from '../decorators/decorated-methods.js';
+import { cacheProperty } from '../decorators/wrap-method.js';
 import { CacheRegistry } from './cache-registry.js';
+import { type CacheService } from './cache.service.js';
+
+/** How many objects of a class there are, as far as results can depend on it. */
+type Lifetime = 'singleton' | 'request-scoped' | 'transient';
 
 /**
  * Looks at every decorated method of the application before the first request: options that this cache does not accept,
- * and objects with hidden state, would otherwise be found by a user.
+ * names that two methods share, and objects with hidden state would otherwise be found by a user.
  */
 @Injectable()
 export class StartupCheck implements OnApplicationBootstrap {
@@ -17,29 +22,45 @@ export class StartupCheck implements OnApplicationBootstrap {
 
   /** @throws CacheConfigurationError */
   onApplicationBootstrap(): void {
-    const checked = new Set<object>();
-    for (const module of this.modules.values()) {
-      for (const wrapper of [...module.providers.values(), ...module.controllers.values()]) {
-        const type = wrapper.metatype as { name: string } | null;
-        if (typeof type !== 'function' || wrapper.isAlias || checked.has(type)) continue;
-        checked.add(type);
-        for (const decorated of methodsOf(type)) this.check(type.name, decorated, wrapper.isDependencyTreeStatic());
+    this.checkModules();
+    for (const { providers, controllers, injectables } of this.modules.values())
+      for (const wrapper of [...providers.values(), ...controllers.values(), ...injectables.values()]) {
+        const type = wrapper.metatype;
+        if (typeof type !== 'function' || wrapper.isAlias) continue;
+        const lifetime = wrapper.isTransient
+          ? 'transient'
+          : wrapper.isDependencyTreeStatic()
+            ? 'singleton'
+            : 'request-scoped';
+        // The instance of anything but a singleton is a bare prototype here.
+        const instance = lifetime === 'singleton' ? (wrapper.instance as object) : undefined;
+        for (const method of methodsOf(type)) this.check(method, type, lifetime, instance);
       }
-    }
   }
 
-  private check(type: string, { method, cacheName, options }: DecoratedMethod, isSingleton: boolean): void {
-    const where = `@CacheResult on ${type}.${method}`;
-    if (!isSingleton && options.varyBy === undefined)
+  private checkModules(): void {
+    const everywhere = [...this.modules.values()].filter(
+      (module) => module.isGlobal && module.hasProvider(CacheRegistry),
+    );
+    if (everywhere.length > 1)
       throw new CacheConfigurationError(
-        `${where}: ${type} is request-scoped, so its results may depend on what its arguments do not show; say what: varyBy: (...args) => ({ … }), or varyBy: () => ({}) if nothing does`,
+        'CacheModule.forRoot is imported twice, and nobody could tell which of the two a class gets; import it once and share its object, make further caches with CacheModule.forFeature, or set isGlobal: false',
       );
-    const cache = this.registry.services.find(({ name }) => name === (cacheName ?? 'default'));
+  }
+
+  private check(method: DecoratedMethod, type: { name: string }, lifetime: Lifetime, instance?: object): void {
+    const { where, cacheName } = method;
+    if (lifetime !== 'singleton' && method.hasHiddenState)
+      throw new CacheConfigurationError(
+        `${where}: ${type.name} is ${lifetime}, so its results may depend on what its arguments do not show; say what: varyBy: (...args) => ({ … }), or varyBy: () => ({}) if nothing does`,
+      );
+    const injected = (instance as Record<symbol, CacheService | undefined> | undefined)?.[cacheProperty(cacheName)];
+    const cache = injected ?? this.registry.services.find(({ name }) => name === (cacheName ?? 'default'));
     if (cache === undefined)
       throw new CacheConfigurationError(
         `${where}: there is no cache '${cacheName}'; import CacheModule.forFeature({ name: '${cacheName}' })`,
       );
-    const { ttl, domains, untracked, classes } = options;
-    cache.engine.policy({ ttl, domains, untracked, classes, tags: [] }, undefined, where);
+    // An object that this module does not reach runs without a cache, and says so itself.
+    if (instance === undefined || injected !== undefined) method.check(cache, type, instance);
   }
 }

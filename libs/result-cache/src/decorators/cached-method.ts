@@ -1,0 +1,119 @@
+import { CacheConfigurationError, MissingTenantError } from '../core/errors.js';
+import { type Policy } from '../core/policy.js';
+import { transactions } from '../core/transactions.js';
+import { type CacheService, type TenantChoice } from '../module/cache.service.js';
+import { fixedPart, type CacheResultOptions } from './cache-result-options.js';
+import { type DecoratedMethod } from './decorated-methods.js';
+import { MethodParameters } from './method-parameters.js';
+import { type Call } from './wrap-method.js';
+
+/** What one decorated method knows about itself for one class and one cache. */
+interface Prepared {
+  policy: Policy;
+  parameters: MethodParameters;
+  view: string;
+}
+
+/** A method under `@CacheResult`. */
+export class CachedMethod implements DecoratedMethod {
+  readonly hasHiddenState: boolean;
+  /** A subclass is another method under the same decorator, and so is the same class in another application. */
+  private readonly prepared = new WeakMap<CacheService, WeakMap<object, Prepared>>();
+
+  constructor(
+    private readonly options: CacheResultOptions,
+    private readonly prototype: object,
+    private readonly key: string | symbol,
+    readonly where: string,
+  ) {
+    this.hasHiddenState = options?.varyBy === undefined;
+  }
+
+  get cacheName(): string | undefined {
+    return this.options.cache;
+  }
+
+  /** @throws CacheConfigurationError for what would go wrong at a call on this object, or on objects of this class. */
+  check(cache: CacheService, type: object, instance?: object): void {
+    this.claim(cache, this.prepare(cache, type), type, instance);
+  }
+
+  /** Serve one call, from the cache or by running the method. */
+  async call({ cache, instance, args, proceed }: Call): Promise<unknown> {
+    const { options } = this;
+    const type = instance.constructor;
+    const prepared = this.prepare(cache, type);
+    this.claim(cache, prepared, type, instance);
+    if (transactions.open(args) !== undefined)
+      return cache.engine.computeUncached(proceed, prepared.policy, 'transaction');
+    const policy = this.policyFor(prepared.policy, cache, instance, args);
+    if (options.when !== undefined && !(await options.when.apply(instance, [...args])))
+      return cache.engine.computeUncached(proceed, policy);
+    const tenantId = await cache.tenantId(this.tenant(instance, args), `${this.where}: tenant`);
+    const key = cache.keys.buildMethodKey({
+      name: prepared.view,
+      tenantId,
+      ...(options.key ? { key: options.key.apply(instance, [...args]) } : { args: prepared.parameters.keyed(args) }),
+      varyBy: options.varyBy?.apply(instance, [...args]),
+    });
+    return cache.engine.readThrough(key, proceed, policy, tenantId);
+  }
+
+  private prepare(cache: CacheService, type: object): Prepared {
+    let types = this.prepared.get(cache);
+    if (types === undefined) this.prepared.set(cache, (types = new WeakMap()));
+    let prepared = types.get(type);
+    if (prepared === undefined) {
+      const overridden = this.isOverriddenIn(type as typeof Object);
+      const parameters = MethodParameters.of(
+        (overridden ? this.prototype.constructor : type) as typeof Object,
+        this.key,
+      );
+      if (parameters.writesResponse)
+        throw new CacheConfigurationError(
+          `${this.where}: it takes @Res() or @Next() and writes the response itself, which a hit would not; return the value, or use @Res({ passthrough: true })`,
+        );
+      const name = `${(type as typeof Object).name}.${String(this.key)}`;
+      const view = this.options.keyPrefix ?? (overridden ? `${name} of ${this.prototype.constructor.name}` : name);
+      prepared = { policy: cache.engine.policy(fixedPart(this.options), view, this.where), parameters, view };
+      types.set(type, prepared);
+    }
+    return prepared;
+  }
+
+  private claim(cache: CacheService, { view }: Prepared, type: object, instance?: object): void {
+    cache.claim(view, { method: this, type: type as typeof Object, instance }, this.where);
+  }
+
+  /** A method that the class overrides is reached through `super` only: that is another method, with keys of its own. */
+  private isOverriddenIn(type: typeof Object): boolean {
+    let owner: object | null = type.prototype;
+    while (owner !== null && !Object.hasOwn(owner, this.key)) owner = Object.getPrototypeOf(owner) as object | null;
+    return owner !== this.prototype;
+  }
+
+  /** Tags and rows that depend on the arguments make a policy of the call's own; the classes it learns stay. */
+  private policyFor(policy: Policy, cache: CacheService, instance: object, args: readonly unknown[]): Policy {
+    const { tags, rows, ttl, domains, untracked, freshness } = this.options;
+    if (typeof tags !== 'function' && typeof rows !== 'function') return policy;
+    const given = {
+      ttl,
+      domains,
+      untracked,
+      freshness,
+      tags: typeof tags === 'function' ? tags.apply(instance, [...args]) : tags,
+      rows: typeof rows === 'function' ? rows.apply(instance, [...args]) : rows,
+    };
+    return cache.engine.policy(given, policy.view, this.where, policy.registry);
+  }
+
+  /** A function that names no tenant must not turn a tenant's value into everybody's. */
+  private tenant(instance: object, args: readonly unknown[]): TenantChoice | undefined {
+    const { tenant } = this.options;
+    if (typeof tenant !== 'function') return tenant;
+    const id = tenant.apply(instance, [...args]) as string | null | undefined;
+    if (id === undefined || id === null)
+      throw new MissingTenantError(`${this.where}: tenant() named no tenant; return its id, a non-empty string`);
+    return { id };
+  }
+}

@@ -1,0 +1,653 @@
+/* eslint-disable @typescript-eslint/no-unused-vars -- arguments that only the key sees */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { Controller, Get, Inject, Injectable, Module, Scope, type Type } from '@nestjs/common';
+import { ContextIdFactory, ModuleRef } from '@nestjs/core';
+import {
+  CacheConfigurationError,
+  CacheModule,
+  CacheResult,
+  CacheService,
+  InvalidatesDomain,
+  MissingTenantError,
+  TenantContext,
+} from 'nestjs-result-cache';
+import { createDatabase, type TestDatabase } from './support/database.js';
+import { closeNest, startNest, type NestParts, type StartedNest } from './support/nest.js';
+import { installSettled } from './support/settled.js';
+
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await createDatabase();
+  await database.pool.query('CREATE TABLE items (id int PRIMARY KEY, tenant_id text, name text)');
+  await installSettled(database);
+});
+afterEach(async () => {
+  await closeNest();
+  await database.pool.query('DELETE FROM fraiseql_cache.fraiseql_cache');
+});
+afterAll(() => database.drop());
+
+const start = (parts: NestParts): Promise<StartedNest> => startNest(database, parts);
+const started = async <T>(type: Type<T>, parts: NestParts = {}): Promise<[T, StartedNest]> => {
+  const nest = await start({ ...parts, providers: [type, ...(parts.providers ?? [])] });
+  return [nest.app.get(type), nest];
+};
+const domains = ['item'];
+
+describe('inheritance', () => {
+  abstract class Repository {
+    abstract readonly table: string;
+
+    @CacheResult({ domains })
+    async all(page: number): Promise<string> {
+      return `${this.table} ${page}`;
+    }
+  }
+
+  @Injectable()
+  class Users extends Repository {
+    readonly table = 'users';
+  }
+
+  @Injectable()
+  class Posts extends Repository {
+    readonly table = 'posts';
+  }
+
+  it('two subclasses never share a key of their base class’s method', async () => {
+    const nest = await start({ providers: [Users, Posts] });
+    const [users, posts] = [nest.app.get(Users), nest.app.get(Posts)];
+    expect(await users.all(1)).toBe('users 1');
+    await nest.drain();
+    expect(await posts.all(1)).toBe('posts 1');
+    await nest.drain();
+    expect([await users.all(1), await posts.all(1)]).toEqual(['users 1', 'posts 1']);
+    expect(nest.cache.engine.counters()).toMatchObject({ hits: 2, misses: 2 });
+  });
+
+  it('an overridden method is another one than what it calls through super', async () => {
+    @Injectable()
+    class Loud extends Users {
+      calls = 0;
+
+      @CacheResult({ domains })
+      override async all(page: number): Promise<string> {
+        this.calls++;
+        return `${(await super.all(page)).toUpperCase()}!`;
+      }
+    }
+    const [loud, nest] = await started(Loud);
+    expect(await loud.all(1)).toBe('USERS 1!');
+    await nest.drain();
+    expect(await loud.all(1)).toBe('USERS 1!');
+    expect(loud.calls).toBe(1);
+    // Both were stored, and neither in the other's place.
+    const { rows } = await database.pool.query(
+      'SELECT view_name, cache_value FROM fraiseql_cache.fraiseql_cache ORDER BY 1',
+    );
+    expect(rows).toEqual([
+      { view_name: 'Loud.all', cache_value: 'USERS 1!' },
+      { view_name: 'Loud.all of Repository', cache_value: 'users 1' },
+    ]);
+  });
+
+  it('an override without the decorator is not cached, and what it calls through super is', async () => {
+    @Injectable()
+    class Plain extends Users {
+      calls = 0;
+
+      override async all(page: number): Promise<string> {
+        return `${await super.all(page)} ${++this.calls}`;
+      }
+    }
+    const [plain, nest] = await started(Plain);
+    expect(await plain.all(1)).toBe('users 1 1');
+    await nest.drain();
+    expect(await plain.all(1)).toBe('users 1 2');
+    expect(nest.cache.engine.counters()).toMatchObject({ hits: 1, misses: 1 });
+  });
+
+  it('methods of one class, and methods named by symbols, are apart', async () => {
+    const secret = Symbol('all');
+    const other = Symbol('other');
+    @Injectable()
+    class Many {
+      @CacheResult({ domains })
+      async all(): Promise<string> {
+        return 'all';
+      }
+
+      @CacheResult({ domains })
+      async one(): Promise<string> {
+        return 'one';
+      }
+
+      @CacheResult({ domains })
+      async [secret](): Promise<string> {
+        return 'secret';
+      }
+
+      @CacheResult({ domains })
+      async [other](): Promise<string> {
+        return 'other';
+      }
+    }
+    const [many, nest] = await started(Many);
+    for (let round = 0; round < 2; round++) {
+      expect([await many.all(), await many.one(), await many[secret](), await many[other]()]).toEqual([
+        'all',
+        'one',
+        'secret',
+        'other',
+      ]);
+      await nest.drain();
+    }
+    expect(nest.cache.engine.counters()).toMatchObject({ hits: 4, misses: 4 });
+  });
+});
+
+describe('the application does not start', () => {
+  const failing = async (parts: NestParts): Promise<string> => {
+    const failure = await start(parts).then(
+      () => undefined,
+      (error: Error) => error,
+    );
+    expect(failure).toBeInstanceOf(CacheConfigurationError);
+    expect(failure!.message).not.toContain('\n');
+    return failure!.message;
+  };
+  const serviceNamed = (name: string, keyPrefix?: string): Type => {
+    class Service {
+      @CacheResult({ domains, keyPrefix })
+      async all(): Promise<string> {
+        return name;
+      }
+    }
+    Object.defineProperty(Service, 'name', { value: name });
+    Injectable()(Service);
+    return Service;
+  };
+
+  it('with two classes of one name', async () => {
+    expect(await failing({ providers: [serviceNamed('Twin'), serviceNamed('Twin')] })).toMatch(
+      /another class caches under the name 'Twin\.all' too; give one of them a keyPrefix of its own/,
+    );
+    await start({ providers: [serviceNamed('Twin'), serviceNamed('Twin', 'twin-2')] });
+  });
+
+  it('with one keyPrefix on two classes, or one that is another’s default', async () => {
+    expect(await failing({ providers: [serviceNamed('A', 'p'), serviceNamed('B', 'p')] })).toMatch(
+      /another class caches under the name 'p' too/,
+    );
+    expect(await failing({ providers: [serviceNamed('A', 'B.all'), serviceNamed('B')] })).toMatch(/'B\.all'/);
+  });
+
+  it('with one keyPrefix on two methods', async () => {
+    @Injectable()
+    class Both {
+      @CacheResult({ domains, keyPrefix: 'p' })
+      async one(): Promise<number> {
+        return 1;
+      }
+
+      @CacheResult({ domains, keyPrefix: 'p' })
+      async two(): Promise<number> {
+        return 2;
+      }
+    }
+    expect(await failing({ providers: [Both] })).toMatch(/another method caches under the name 'p' too/);
+  });
+
+  it('with two decorators on one method', async () => {
+    @Injectable()
+    class Twice {
+      @CacheResult({ domains, ttl: 1 })
+      @CacheResult({ domains, ttl: 2 })
+      async all(): Promise<number> {
+        return 1;
+      }
+    }
+    expect(await failing({ providers: [Twice] })).toMatch(/another method caches under the name 'Twice\.all' too/);
+  });
+
+  it('with two instances of one class, unless nothing distinguishes them', async () => {
+    const message =
+      /there are several instances of .* varyBy: \(\.\.\.args\) => \(\{ … \}\), or varyBy: \(\) => \(\{\}\)/;
+    const Service = serviceNamed('Shared');
+    @Module({ providers: [Service] })
+    class Left {}
+    @Module({ providers: [Service] })
+    class Right {}
+    expect(await failing({ imports: [Left, Right] })).toMatch(message);
+    expect(await failing({ providers: [Service, { provide: 'other', useClass: Service }] })).toMatch(message);
+    // An alias is the same instance.
+    await start({ providers: [Service, { provide: 'alias', useExisting: Service }] });
+
+    @Injectable()
+    class Stateless {
+      @CacheResult({ domains, varyBy: () => ({}) })
+      async all(): Promise<number> {
+        return 1;
+      }
+    }
+    await start({ providers: [Stateless, { provide: 'other', useClass: Stateless }] });
+  });
+
+  it.each([
+    ['request-scoped', Scope.REQUEST],
+    ['transient', Scope.TRANSIENT],
+  ])('with a %s class that does not say what varies', async (lifetime, scope) => {
+    @Injectable({ scope })
+    class Scoped {
+      @CacheResult({ domains })
+      async all(): Promise<number> {
+        return 1;
+      }
+    }
+    expect(await failing({ providers: [Scoped] })).toMatch(
+      new RegExp(`@CacheResult on Scoped\\.all: Scoped is ${lifetime}, .* say what: varyBy:`),
+    );
+  });
+
+  it('with a class that is request-scoped by what it injects', async () => {
+    @Injectable({ scope: Scope.REQUEST })
+    class CurrentUser {}
+    @Controller()
+    class Profile {
+      constructor(@Inject(CurrentUser) readonly user: CurrentUser) {}
+
+      @Get('profile')
+      @CacheResult({ domains })
+      async profile(): Promise<number> {
+        return 1;
+      }
+    }
+    expect(await failing({ controllers: [Profile], providers: [CurrentUser] })).toMatch(/Profile is request-scoped/);
+  });
+
+  it('with a decorated guard that two modules make', async () => {
+    @Injectable()
+    class CachingGuard {
+      @CacheResult({ domains })
+      async canActivate(): Promise<boolean> {
+        return true;
+      }
+    }
+    const { UseGuards } = await import('@nestjs/common');
+    const moduleWith = (path: string): Type => {
+      @UseGuards(CachingGuard)
+      @Controller(path)
+      class Guarded {}
+      @Module({ controllers: [Guarded] })
+      class Half {}
+      return Half;
+    };
+    expect(await failing({ imports: [moduleWith('a'), moduleWith('b')] })).toMatch(/several instances of CachingGuard/);
+  });
+
+  it.each([
+    ['@CacheResult', CacheResult({ domains, cache: 'reports' })],
+    ['@InvalidatesDomain', InvalidatesDomain('item', { cache: 'reports' })],
+  ])('with a cache in %s that nobody declared', async (name, decorator) => {
+    @Injectable()
+    class Reports {
+      @decorator
+      async all(): Promise<number> {
+        return 1;
+      }
+    }
+    expect(await failing({ providers: [Reports] })).toBe(
+      `${name} on Reports.all: there is no cache 'reports'; import CacheModule.forFeature({ name: 'reports' })`,
+    );
+    await start({ providers: [Reports], imports: [CacheModule.forFeature({ name: 'reports' })] });
+  });
+
+  it('with a ttl beyond maxTtl', async () => {
+    @Injectable()
+    class Long {
+      @CacheResult({ domains, ttl: '2d' })
+      async all(): Promise<number> {
+        return 1;
+      }
+    }
+    expect(await failing({ providers: [Long] })).toMatch(
+      /@CacheResult on Long\.all: ttl "2d" is longer than maxTtl \(86400 s\); shorten it or raise maxTtl/,
+    );
+  });
+
+  it('with two modules for the whole application', async () => {
+    const second = CacheModule.forRoot({ connection: database.url, tenancy: 'off', purgeInterval: false });
+    expect(await failing({ imports: [second] })).toMatch(/CacheModule\.forRoot is imported twice/);
+  });
+});
+
+describe('varyBy', () => {
+  it.each([
+    ['request-scoped', Scope.REQUEST],
+    ['transient', Scope.TRANSIENT],
+  ])('lets a %s class cache what it says', async (_lifetime, scope) => {
+    let calls = 0;
+    @Injectable({ scope })
+    class Greeter {
+      locale = 'en';
+
+      @CacheResult({
+        domains,
+        varyBy(this: Greeter) {
+          return { locale: this.locale };
+        },
+      })
+      async greet(name: string): Promise<string> {
+        return `${this.locale} ${name} ${++calls}`;
+      }
+    }
+    const nest = await start({ providers: [Greeter] });
+    const greeter = async (locale: string): Promise<Greeter> => {
+      const made = await nest.app.get(ModuleRef).resolve(Greeter, ContextIdFactory.create(), { strict: false });
+      return Object.assign(made, { locale });
+    };
+    const [english, german, english2] = [await greeter('en'), await greeter('de'), await greeter('en')];
+    expect(english).not.toBe(english2);
+    expect(await english.greet('Ada')).toBe('en Ada 1');
+    await nest.drain();
+    expect(await german.greet('Ada')).toBe('de Ada 2');
+    expect(await english2.greet('Ada')).toBe('en Ada 1');
+  });
+
+  it('an object that Nest made behind the checks’ back fails at its call, not with another’s value', async () => {
+    @Injectable()
+    class Stateful {
+      state = 0;
+
+      @CacheResult({ domains })
+      async read(): Promise<number> {
+        return this.state;
+      }
+    }
+    const [first, nest] = await started(Stateful);
+    await first.read();
+    const second = await nest.app.get(ModuleRef).create(Stateful);
+    await expect(second.read()).rejects.toThrow(/there are several instances of Stateful/);
+  });
+});
+
+describe('what is in a key', () => {
+  @Injectable()
+  class Keys {
+    calls = 0;
+    role = 'admin';
+
+    private count(): number {
+      return ++this.calls;
+    }
+
+    @CacheResult({ domains })
+    async byArguments(_a?: unknown, _b?: unknown): Promise<number> {
+      return this.count();
+    }
+
+    @CacheResult({ domains, key: (user: { id: number }) => user.id })
+    async byKey(_user: { id: number; seen: Date }): Promise<number> {
+      return this.count();
+    }
+
+    @CacheResult({ domains, key: () => () => 'x' })
+    async badKey(): Promise<number> {
+      return this.count();
+    }
+
+    @CacheResult({
+      domains,
+      varyBy(this: Keys) {
+        return { role: this.role };
+      },
+    })
+    async byRole(): Promise<number> {
+      return this.count();
+    }
+
+    @CacheResult({ domains, when: (page: number) => page === 1 })
+    async firstPage(_page: number): Promise<number> {
+      return this.count();
+    }
+
+    @CacheResult({ domains, when: async (page: number) => page === 1 })
+    async slowlyDecided(_page: number): Promise<number> {
+      return this.count();
+    }
+
+    @CacheResult({ domains, tenant: 'shared' })
+    async shared(): Promise<number> {
+      return this.count();
+    }
+
+    @CacheResult({ domains, tenant: (user: { tenant: string }) => user.tenant, key: () => 0 })
+    async ofUser(_user: { tenant?: unknown }): Promise<number> {
+      return this.count();
+    }
+
+    @CacheResult({ rows: (id: number) => [['item', { id }]] })
+    async row(_id: number): Promise<number> {
+      return this.count();
+    }
+
+    @CacheResult({ tags: (id: number) => [`tag-${id}`] })
+    async tagged(_id: number): Promise<number> {
+      return this.count();
+    }
+
+    @CacheResult({ domains: ['post'] })
+    async outer(page: number): Promise<number> {
+      return this.firstPage(page);
+    }
+
+    @CacheResult({ domains, ttl: 0 })
+    async never(): Promise<number> {
+      return this.count();
+    }
+  }
+
+  let keys: Keys;
+  let nest: StartedNest;
+  const begin = async (parts: NestParts = {}): Promise<void> => void ([keys, nest] = await started(Keys, parts));
+  /** Whether the second call computes again. */
+  const computes = async (first: () => Promise<unknown>, second = first): Promise<boolean> => {
+    await first();
+    await nest.drain();
+    const { calls } = keys;
+    await second();
+    return keys.calls !== calls;
+  };
+
+  it.each<[same: boolean, first: unknown[], second: unknown[]]>([
+    [true, [], [undefined]],
+    [true, [1], [1, undefined]],
+    [true, [{ a: 1, b: 2 }], [{ b: 2, a: 1 }]],
+    [true, [{ a: 1 }], [Object.assign(Object.create(null) as object, { a: 1 })]],
+    [true, [new Date(0)], [new Date(0)]],
+    [false, [1], ['1']],
+    [false, [null], ['null']],
+    [false, [null], [undefined]],
+    [false, [undefined, 1], [1]],
+    [false, [['x', 'y']], ['x,y']],
+    [false, ['a', 'b'], [['a', 'b']]],
+    [false, [1n], [1]],
+    [false, [new Date(0)], [new Date(0).toISOString()]],
+    [false, [[1, 2]], [[2, 1]]],
+    [false, [new Map([[1, 2]])], [new Map([[2, 1]])]],
+    [false, ['\ud800'], ['\ud801']],
+    [false, [{}], [{ a: undefined }]],
+  ])('the same entry: %p for %p and %p', async (same, first, second) => {
+    await begin();
+    expect(
+      await computes(
+        () => keys.byArguments(...first),
+        () => keys.byArguments(...second),
+      ),
+    ).toBe(!same);
+  });
+
+  it('`key` takes the arguments’ place', async () => {
+    await begin();
+    const user = (id: number) => ({ id, seen: new Date() });
+    expect(await computes(() => keys.byKey(user(1)))).toBe(false);
+    expect(await computes(() => keys.byKey(user(2)))).toBe(false);
+    expect(
+      await computes(
+        () => keys.byKey(user(3)),
+        () => keys.byKey(user(4)),
+      ),
+    ).toBe(true);
+    await expect(keys.badKey()).rejects.toThrow(/Keys\.badKey: what `key` returned is a function, .* Return a string/);
+  });
+
+  it('`varyBy` adds to it', async () => {
+    await begin();
+    expect(await computes(() => keys.byRole())).toBe(false);
+    keys.role = 'guest';
+    expect(await computes(() => keys.byRole())).toBe(false);
+    expect(keys.calls).toBe(2);
+  });
+
+  it.each(['firstPage', 'slowlyDecided'] as const)('`when` decides whether at all: %s', async (method) => {
+    await begin();
+    expect(await computes(() => keys[method](1))).toBe(false);
+    expect(await computes(() => keys[method](2))).toBe(true);
+    expect(nest.cache.engine.counters()).toMatchObject({ bypassed: 2 });
+  });
+
+  it('what `when` kept out of the cache still counts for a value made of it', async () => {
+    await database.pool.query('CREATE TABLE IF NOT EXISTS posts (id int PRIMARY KEY)');
+    await begin({
+      options: {
+        watch: [
+          { table: 'items', domain: 'item' },
+          { table: 'posts', domain: 'post' },
+        ],
+      },
+    });
+    expect(await computes(() => keys.outer(2))).toBe(false);
+    await database.pool.query(`INSERT INTO items VALUES ($1, 'a', 'b')`, [Math.floor(Math.random() * 1e9)]);
+    const { calls } = keys;
+    await keys.outer(2);
+    expect(keys.calls).toBe(calls + 1);
+  });
+
+  it('a ttl of 0 stores nothing', async () => {
+    await begin();
+    expect(await computes(() => keys.never())).toBe(true);
+  });
+
+  it('`rows` and `tags` are made of the arguments', async () => {
+    await begin();
+    await database.pool.query(`INSERT INTO items VALUES (1, 'a', 'x'), (2, 'a', 'x') ON CONFLICT DO NOTHING`);
+    const write = async (): Promise<unknown> => database.pool.query(`UPDATE items SET name = name WHERE id = 1`);
+    expect(
+      await computes(
+        () => keys.row(1),
+        async () => (await write(), keys.row(1)),
+      ),
+    ).toBe(true);
+    expect(
+      await computes(
+        () => keys.row(2),
+        async () => (await write(), keys.row(2)),
+      ),
+    ).toBe(false);
+    const touch = async (): Promise<unknown> => nest.cache.invalidateTags('tag-1');
+    expect(
+      await computes(
+        () => keys.tagged(1),
+        async () => (await touch(), keys.tagged(1)),
+      ),
+    ).toBe(true);
+    expect(
+      await computes(
+        () => keys.tagged(2),
+        async () => (await touch(), keys.tagged(2)),
+      ),
+    ).toBe(false);
+  });
+
+  describe('the tenant', () => {
+    const as = <T>(tenant: string, work: () => Promise<T>): Promise<T> => nest.app.get(TenantContext).run(tenant, work);
+
+    it('is the current one, or none for all with "shared"', async () => {
+      await begin({ options: { tenancy: 'required' } });
+      expect(
+        await computes(
+          () => as('a', () => keys.byArguments()),
+          () => as('b', () => keys.byArguments()),
+        ),
+      ).toBe(true);
+      expect(
+        await computes(
+          () => as('a', () => keys.shared()),
+          () => as('b', () => keys.shared()),
+        ),
+      ).toBe(false);
+      expect(await computes(() => keys.shared())).toBe(false);
+      const { calls } = keys;
+      await expect(keys.byArguments()).rejects.toBeInstanceOf(MissingTenantError);
+      expect(keys.calls).toBe(calls);
+    });
+
+    it('or what a function says, whoever is current', async () => {
+      await begin({ options: { tenancy: 'required' } });
+      const of = (tenant: unknown) => keys.ofUser({ tenant });
+      expect(
+        await computes(
+          () => of('a'),
+          () => of('b'),
+        ),
+      ).toBe(true);
+      expect(
+        await computes(
+          () => of('a'),
+          () => as('x', () => of('a')),
+        ),
+      ).toBe(false);
+    });
+
+    it.each(['required', 'optional', 'off'] as const)(
+      'and a function that names none fails closed: %s',
+      async (tenancy) => {
+        await begin({ options: { tenancy } });
+        for (const nobody of [undefined, null])
+          await expect(keys.ofUser({ tenant: nobody })).rejects.toThrow(
+            /^@CacheResult on Keys\.ofUser: tenant\(\) named no tenant; return its id/,
+          );
+        for (const wrong of ['', NaN, {}, ['a'], true, 'a\0', '\ud800'])
+          await expect(keys.ofUser({ tenant: wrong })).rejects.toThrow(CacheConfigurationError);
+        expect(keys.calls).toBe(0);
+      },
+    );
+  });
+});
+
+describe('a named cache', () => {
+  it('holds what its decorator says, apart from the default one', async () => {
+    @Injectable()
+    class Reports {
+      calls = 0;
+
+      @CacheResult({ domains, cache: 'reports' })
+      async report(): Promise<number> {
+        return ++this.calls;
+      }
+    }
+    const [reports, nest] = await started(Reports, {
+      imports: [CacheModule.forFeature({ name: 'reports', prefix: 'shop' })],
+    });
+    await reports.report();
+    await nest.drain();
+    await reports.report();
+    expect(reports.calls).toBe(1);
+    const { rows } = await database.pool.query<{ cache_key: string }>(
+      'SELECT cache_key FROM fraiseql_cache.fraiseql_cache',
+    );
+    expect(rows.map(({ cache_key }) => cache_key)).toEqual([expect.stringMatching(/^shop:db_query:Reports\.report:/)]);
+    expect(nest.app.get(CacheService).engine.counters()).toMatchObject({ hits: 0, misses: 0 });
+  });
+});
