@@ -91,7 +91,7 @@ describe('an application with the module', () => {
     expect(first.headers['cache-status']).toBe('default; fwd=miss; detail="0 of 1 hit"');
     await app.get(CacheService).engine.drain();
     const second = await get('/names', 'acme');
-    expect(second.headers['cache-status']).toMatch(/^default; hit; ttl=29\d; detail="postgres"$/);
+    expect(second.headers['cache-status']).toMatch(/^default; hit; ttl=29\d; detail="memory"$/);
     expect((await get('/names', 'globex')).headers['cache-status']).toContain('fwd=miss');
     await get('/users/1', 'acme');
     await app.get(CacheService).engine.drain();

@@ -18,8 +18,10 @@ interface Entry {
   proof: Proof;
   /** Everything told up to this exchange is known not to concern the entry. */
   since: number;
-  /** Monotonic milliseconds. */
+  /** Until when it is kept here, in monotonic milliseconds. */
   expiresAt: number;
+  /** Until when it could be served at all. */
+  endsAt: number;
 }
 
 /** A hit in memory: a copy of the value, and what is known about it. */
@@ -77,7 +79,7 @@ export class MemoryTier {
     if (entry === undefined) return undefined;
     // Seen to be good up to now: the touches before may be forgotten.
     entry.since = this.touches.now;
-    return { value: copyValue(entry.value), proof: entry.proof, leftMs: entry.expiresAt - this.clock.monotonic() };
+    return { value: copyValue(entry.value), proof: entry.proof, leftMs: entry.endsAt - this.clock.monotonic() };
   }
 
   /**
@@ -88,11 +90,15 @@ export class MemoryTier {
     if (this.touches.judge(key, proof, proof.fence) !== 'valid') return;
     const ttl = Math.min(leftMs, this.ttlMs);
     if (ttl <= 0) return;
-    this.entries.set(
-      key,
-      { value: copyValue(value), proof, since: this.touches.now, expiresAt: this.clock.monotonic() + ttl },
-      { size: Math.max(1, bytes + key.length) },
-    );
+    const now = this.clock.monotonic();
+    const entry = {
+      value: copyValue(value),
+      proof,
+      since: this.touches.now,
+      expiresAt: now + ttl,
+      endsAt: now + leftMs,
+    };
+    this.entries.set(key, entry, { size: Math.max(1, bytes + key.length) });
   }
 
   delete(key: string): void {

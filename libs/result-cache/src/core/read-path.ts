@@ -215,7 +215,8 @@ export class ReadPath {
     const { tags, dependencies } = computation.written();
     const cachedAt = startedAt + computeMs;
     const proof = { fence, tags, expiresAt: cachedAt + ttlMs, cachedAt, computeMs };
-    if (computation.hasAllTags) this.memory?.keep(key, value, proof, ttlMs, bytes);
+    const { hasAllTags } = computation;
+    if (hasAllTags) this.memory?.keep(key, value, proof, ttlMs, bytes);
     const fill = {
       key,
       json,
@@ -228,10 +229,14 @@ export class ReadPath {
       tags,
       dependencies,
     };
-    return this.session.fills.add(fill).then((stored) => {
+    return this.session.fills.add(fill).then(async (stored) => {
       if (stored === null) return;
       if (computation.isPlain) policy.learn(stored.tags);
       this.recorder.stored(policy.view, bytes);
+      if (hasAllTags || this.memory === null) return;
+      // The store has written its tags. By now the caller may have changed the value: keep what was set aside.
+      const shared = await computation.share();
+      if (shared !== null) this.memory.keep(key, shared.copy, stored, ttlMs, bytes);
     });
   }
 

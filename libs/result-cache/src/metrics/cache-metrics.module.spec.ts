@@ -115,7 +115,7 @@ describe.each([
     expect(text).toContain('# TYPE fraiseql_cache_hits_total counter');
     expect(text).toContain('# TYPE fraiseql_cache_get_duration_seconds histogram');
     expect(lines(text, 'fraiseql_cache_hits_total')).toEqual([
-      'fraiseql_cache_hits_total{cache="main",view_name="Users.all",tier="postgres"} 2',
+      'fraiseql_cache_hits_total{cache="main",view_name="Users.all",tier="memory"} 2',
     ]);
     expect(lines(text, 'fraiseql_cache_misses_total')).toEqual([
       'fraiseql_cache_misses_total{cache="main",view_name="Users.all"} 1',

@@ -29,7 +29,7 @@ beforeEach(async () => {
   ({ cache } = await openCache(
     database,
     { watch: [{ table: 'users', domain: 'user' }], tableName: name },
-    { name: 'shop', maxValueBytes: 1_000 },
+    { name: 'shop', maxValueBytes: 1_000, memory: false },
   ));
 });
 
