@@ -10,7 +10,6 @@ const workspace = ['--workspace', 'nestjs-result-cache'];
 
 /** The real server, and the package as `npm publish` would upload it. */
 export default async function globalSetup() {
-  await startServer();
   // Built by its own hook, but apart: what a script prints would stand before the JSON.
   await run('npm', ['run', 'prepack', ...workspace]).catch(({ stdout, stderr }) => {
     throw new Error(`building the package failed:\n${stdout}${stderr}`);
@@ -27,4 +26,6 @@ export default async function globalSetup() {
   const [packed] = JSON.parse(stdout);
   globalThis.packageFolder = folder;
   process.env.PACKAGE_TARBALL = join(folder, packed.filename);
+  // Last, because jest does not tear down what a set-up that failed has started.
+  await startServer();
 }

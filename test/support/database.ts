@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
+import { provideExtension } from './extension.js';
 
 /** A database of a spec's own on the run's real server. */
 export interface TestDatabase {
@@ -10,8 +11,15 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-export async function createDatabase(): Promise<TestDatabase> {
-  const server = process.env.TEST_DATABASE_URL;
+export interface DatabaseOptions {
+  /** URL of another server than the run's own: of one that a spec may crash. */
+  server?: string;
+  /** Have `pg_fraiseql_cache` created in it. Default: whether `TEST_WITH_EXTENSION=1`, so that any spec runs both ways. */
+  extension?: boolean;
+}
+
+export async function createDatabase(options: DatabaseOptions = {}): Promise<TestDatabase> {
+  const server = options.server ?? process.env.TEST_DATABASE_URL;
   if (!server)
     throw new Error('TEST_DATABASE_URL is not set: run the tests through jest, whose global set-up starts a server');
   const name = `t_${randomBytes(6).toString('hex')}`;
@@ -19,6 +27,10 @@ export async function createDatabase(): Promise<TestDatabase> {
   const url = server.replace(/\/[^/]*$/, `/${name}`);
   const pool = new pg.Pool({ connectionString: url, max: 10 });
   pool.on('error', () => undefined);
+  if (options.extension ?? process.env.TEST_WITH_EXTENSION === '1') {
+    await provideExtension();
+    await pool.query('CREATE EXTENSION pg_fraiseql_cache');
+  }
   return {
     name,
     url,

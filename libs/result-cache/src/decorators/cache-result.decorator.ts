@@ -24,7 +24,8 @@ export function CacheResult(options: CacheResultOptions): AsyncMethodDecorator {
     );
   return (target, propertyKey, descriptor) => {
     const where = `@CacheResult on ${methodName(target, propertyKey)}`;
-    const method = new CachedMethod(options, target, propertyKey, where);
+    const isOpenEnded = /\.\.\.|\barguments\b/.test(String(descriptor?.value));
+    const method = new CachedMethod(options, target, propertyKey, where, isOpenEnded);
     wrapMethod(where, options?.cache, target, propertyKey, descriptor, (call) => method.call(call));
     checkCacheResultOptions(options, where);
     recordMethod(target.constructor, method);

@@ -25,6 +25,7 @@ export class CachedMethod implements DecoratedMethod {
     private readonly prototype: object,
     private readonly key: string | symbol,
     readonly where: string,
+    private readonly isOpenEnded: boolean,
   ) {
     this.hasHiddenState = options?.varyBy === undefined;
   }
@@ -68,6 +69,7 @@ export class CachedMethod implements DecoratedMethod {
       const parameters = MethodParameters.of(
         (overridden ? this.prototype.constructor : type) as typeof Object,
         this.key,
+        this.isOpenEnded,
       );
       if (parameters.writesResponse)
         throw new CacheConfigurationError(

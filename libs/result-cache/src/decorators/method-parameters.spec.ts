@@ -77,6 +77,12 @@ describe('of a resolver', () => {
       @Args() _e: unknown,
     ): void {}
 
+    @GraphqlQuery(() => String)
+    nothing(): void {}
+
+    @GraphqlQuery(() => String)
+    positional(_parent: unknown, _args: unknown, _context: unknown, _info: unknown): void {}
+
     @ResolveField(() => String)
     field(@Parent() _a: unknown, @Context('loader') _b: unknown): void {}
   }
@@ -110,6 +116,19 @@ describe('of a resolver', () => {
     expect(selection('{ thing { ...F } } fragment F on Thing { id }')).not.toBe(
       selection('{ thing { ...F } } fragment F on Thing { name }'),
     );
+  });
+
+  it('of undecorated arguments, those count that GraphQL itself passes', () => {
+    const args = [{ parent: 1 }, { id: 1 }, () => 'context', info('{ thing { id } }')];
+    expect(keyed(ThingResolver, 'nothing', args)).toEqual([{ parent: 1 }, { id: 1 }, undefined, undefined]);
+    const all = keyed(ThingResolver, 'positional', args);
+    expect(all.slice(0, 3)).toEqual([{ parent: 1 }, { id: 1 }, undefined]);
+    expect(JSON.stringify(all[3])).toContain('"id"');
+    const open = MethodParameters.of(ThingResolver as unknown as typeof Object, 'nothing', true).keyed(args);
+    expect(JSON.stringify(open[3])).toContain('"id"');
+    // Other code may call the same method with arguments of its own, and all of them count.
+    expect(keyed(ThingResolver, 'positional', [1, 2, 3, 4])).toEqual([1, 2, 3, 4]);
+    expect(keyed(ThingResolver, 'positional', [1, 2, 3])).toEqual([1, 2, 3]);
   });
 
   it('takes whatever other code passes as info', () => {

@@ -15,18 +15,27 @@ type Role = 'value' | 'ignored' | 'selection';
 const REST_ROLES: readonly Role[] = ['value', 'ignored', 'ignored'];
 const GRAPHQL_ROLES: readonly Role[] = ['value', 'ignored', 'selection'];
 
+/** A resolver method without parameter decorators is called as GraphQL calls it: parent, arguments, context, info. */
+const UNDECORATED_ROLES: readonly Role[] = ['value', 'value', 'ignored', 'selection'];
+
 /** What the parameter decorators of one method say about its arguments. */
 export class MethodParameters {
   private constructor(
     private readonly roles: ReadonlyMap<number, Role>,
     /** The method writes the response itself (`@Res()` without passthrough): nothing it returns reaches the client. */
     readonly writesResponse: boolean,
+    /** Who calls it decides what its arguments are. */
+    private readonly isUndecoratedResolver: boolean,
+    private readonly takesInfo: boolean,
   ) {}
 
-  /** @param type The class of the object that is called, which may inherit the method and what is known about it. */
-  static of(type: typeof Object, method: string | symbol): MethodParameters {
+  /**
+   * @param type The class of the object that is called, which may inherit the method and what is known about it.
+   * @param isOpenEnded Whether the method may read more arguments than it names (`...args`).
+   */
+  static of(type: typeof Object, method: string | symbol, isOpenEnded = false): MethodParameters {
     const recorded = (Reflect.getMetadata(PARAMETERS, type, method) ?? {}) as Record<string, { index: number }>;
-    const handler = (type.prototype as unknown as Record<string | symbol, object>)[method]!;
+    const handler = (type.prototype as unknown as Record<string | symbol, { length: number }>)[method]!;
     const isGraphql = GRAPHQL.some((key) => Reflect.hasMetadata(key, handler) || Reflect.hasMetadata(key, type));
     const roles = new Map<number, Role>();
     let writesResponse = false;
@@ -39,17 +48,24 @@ export class MethodParameters {
       if (!isGraphql && (number === '1' || number === '2'))
         writesResponse = Reflect.getMetadata(RESPONSE_PASSTHROUGH, type, method) !== true;
     }
-    return new MethodParameters(roles, writesResponse);
+    const takesInfo = isOpenEnded || handler.length >= UNDECORATED_ROLES.length;
+    return new MethodParameters(roles, writesResponse, isGraphql && roles.size === 0, takesInfo);
   }
 
   /** The arguments as a key sees them. */
   keyed(args: readonly unknown[]): unknown[] {
+    const byPosition = this.isUndecoratedResolver && isCalledByGraphql(args);
     return args.map((argument, index) => {
-      const role = this.roles.get(index) ?? 'value';
-      if (role === 'ignored') return undefined;
+      const role = (byPosition ? UNDECORATED_ROLES[index] : this.roles.get(index)) ?? 'value';
+      if (role === 'ignored' || (byPosition && role === 'selection' && !this.takesInfo)) return undefined;
       return role === 'selection' ? selectionOf(argument) : argument;
     });
   }
+}
+
+function isCalledByGraphql(args: readonly unknown[]): boolean {
+  const info = args[UNDECORATED_ROLES.length - 1];
+  return args.length === UNDECORATED_ROLES.length && typeof info === 'object' && info !== null && 'fieldNodes' in info;
 }
 
 /** The part of GraphQL's `info` a result can depend on: the fields asked for, and what they mean. */

@@ -50,6 +50,7 @@ export async function install(connection: Connection, options: InstallOptions): 
     throw new CacheConfigurationError(
       `PostgreSQL ${Math.floor(before.serverVersion / 10_000)} is too old for this cache; it needs 14 or newer`,
     );
+  refuseStranger(before);
 
   if (before.pending.length > 0 || before.cacheId === null) {
     if (!options.autoInitialize)
@@ -90,6 +91,8 @@ interface State {
   database: string;
   role: string;
   extensionVersion: string | null;
+  /** Owner of the schema, if it is there and belongs to somebody whose functions this role should not run. */
+  stranger: string | null;
   /** Names of the migrations still to be applied. */
   pending: string[];
   cacheId: number | null;
@@ -98,13 +101,19 @@ interface State {
 async function inspect(query: Query, options: InstallOptions): Promise<State> {
   const [row] = await query(
     `SELECT current_setting('server_version_num'), current_database(), current_user,
-            (SELECT extversion FROM pg_extension WHERE extname = $1), to_regclass('fraiseql_cache.migration')`,
+            (SELECT extversion FROM pg_extension WHERE extname = $1), to_regclass('fraiseql_cache.migration'),
+            (SELECT o.rolname FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner JOIN pg_roles me ON me.rolname = current_user
+              WHERE n.nspname = 'fraiseql_cache' AND o.oid <> me.oid AND NOT o.rolsuper
+                AND o.oid <> (SELECT d.datdba FROM pg_database d WHERE d.datname = current_database())
+                -- A superuser is a member of everything, which says nothing about whom to trust.
+                AND (me.rolsuper OR NOT pg_has_role(o.oid, 'MEMBER')))`,
     [EXTENSION],
   );
-  const [serverVersion, database, role, extensionVersion, installed] = row as [
+  const [serverVersion, database, role, extensionVersion, installed, stranger] = row as [
     string,
     string,
     string,
+    string | null,
     string | null,
     string | null,
   ];
@@ -126,6 +135,7 @@ async function inspect(query: Query, options: InstallOptions): Promise<State> {
     database,
     role,
     extensionVersion,
+    stranger,
     pending,
     cacheId: cache ? Number(cache[0]) : null,
   };
@@ -154,23 +164,34 @@ async function installObjects(query: Query, options: InstallOptions): Promise<vo
   ]);
 }
 
-/** A schema of this name that somebody else made could hold functions that would run with our rights: do not build on it. */
+/**
+ * Anybody with CREATE on the database could have made a schema of this name before us, and functions in it run with the
+ * rights of whoever calls them: only our own, the database owner's and a superuser's are built upon.
+ */
+function refuseStranger({ stranger, role }: State): void {
+  if (stranger === null) return;
+  throw new NotInstalledError(
+    `The schema fraiseql_cache belongs to ${stranger}, neither to ${role} nor to the owner of the database.`,
+    [
+      'DROP SCHEMA fraiseql_cache CASCADE; -- after a look into it: all but cascade_rules is made anew at the next start',
+      `-- or, where ${stranger} is meant to own it: connect as ${stranger}, or as a member (GRANT ${quoteIdentifier(stranger)} TO …) that is no superuser`,
+    ],
+  );
+}
+
 async function createSchema(query: Query, state: State): Promise<void> {
+  // Looked at once more, because it may have been made since; the lock is no help against one who does not take it.
+  refuseStranger(state);
   const [schema] = await query(
-    `SELECT pg_get_userbyid(nspowner), pg_has_role(nspowner, 'MEMBER')::text, (SELECT count(*) FROM pg_class WHERE relnamespace = n.oid)
+    `SELECT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid)::text
        FROM pg_namespace n WHERE nspname = 'fraiseql_cache'`,
   );
   if (schema === undefined) {
     await query('CREATE SCHEMA fraiseql_cache');
     return;
   }
-  const [owner, mine, objects] = schema as [string, string, string];
   const fresh = migrations().length === state.pending.length;
-  if (mine !== 'true')
-    throw new NotInstalledError(`The schema fraiseql_cache belongs to ${owner}, not to ${state.role}.`, [
-      `GRANT ${quoteIdentifier(owner)} TO ${quoteIdentifier(state.role)};`,
-    ]);
-  if (fresh && objects !== '0')
+  if (fresh && schema[0] === 'true')
     throw new NotInstalledError('The schema fraiseql_cache holds objects that are not this package’s.', [
       'DROP SCHEMA fraiseql_cache CASCADE; -- after a look into it',
     ]);

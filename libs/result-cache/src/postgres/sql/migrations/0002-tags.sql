@@ -1,6 +1,7 @@
 -- How a tag is written. Triggers and readers use these functions and nothing else, so both sides always agree.
 -- "." "=" "*" are structure, "," joins the values of a composite key, "%" escapes, and a first character tells what kind
--- of tag it is: "@" a free one (or, in a value, a digest), "!" one key, "~" the keys that match a pattern.
+-- of tag it is: "@" a free one (or, in a value, a digest), "!" one key, "~" the keys that match a pattern (or, as a
+-- tenant, no tenant: NULL).
 
 CREATE FUNCTION fraiseql_cache.tag_text(value text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -10,6 +11,14 @@ RETURN CASE
   WHEN value !~ E'[%.=*@!~,\n]' THEN value
   ELSE replace(replace(replace(replace(replace(replace(replace(replace(replace(value,
          '%', '%25'), '.', '%2E'), '=', '%3D'), '*', '%2A'), '@', '%40'), '!', '%21'), '~', '%7E'), ',', '%2C'), E'\n', '%0A')
+END;
+
+-- What tag_text was given; NULL for a digest, which cannot be read back.
+CREATE FUNCTION fraiseql_cache.untag_text(encoded text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN CASE WHEN NOT starts_with(encoded, '@') THEN
+  replace(replace(replace(replace(replace(replace(replace(replace(replace(encoded,
+    '%0A', E'\n'), '%2C', ','), '%7E', '~'), '%21', '!'), '%40', '@'), '%2A', '*'), '%3D', '='), '%2E', '.'), '%25', '%')
 END;
 
 CREATE FUNCTION fraiseql_cache.domain_tag(domain text) RETURNS text

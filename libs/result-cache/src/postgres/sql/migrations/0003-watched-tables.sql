@@ -7,7 +7,9 @@ CREATE TABLE fraiseql_cache.watched (
   tenant_column text,
   -- Groups of columns that get column tags: [["id"], ["tenant_id"], ["order_id", "line"]].
   tag_columns   jsonb    NOT NULL,
-  row_limit     integer  NOT NULL CHECK (row_limit >= 0)
+  row_limit     integer  NOT NULL CHECK (row_limit >= 0),
+  -- A partition or inheritance child when it was set up.
+  child         boolean  NOT NULL DEFAULT false
 );
 CREATE INDEX watched_domain_idx ON fraiseql_cache.watched (domain);
 
@@ -17,6 +19,28 @@ CREATE TABLE fraiseql_cache.cascade_rules (
   rule_type     text NOT NULL DEFAULT 'invalidate',
   PRIMARY KEY (source_domain, target_domain)
 );
+
+-- Tenants known so far, for the rows of domain_version: a view cannot answer for a tenant it has never heard of. No
+-- writer touches this table (the log names tenants as well); it is filled when a table is set up and by compaction.
+CREATE TABLE fraiseql_cache.tenant (
+  tenant_id text COLLATE "C" PRIMARY KEY
+);
+
+-- What comes before the value in a table's tenant tags; NULL where its rows cannot be told apart by tenant.
+CREATE FUNCTION fraiseql_cache.tenant_tag_prefix(w fraiseql_cache.watched) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN EXISTS (SELECT FROM jsonb_array_elements((w).tag_columns) AS g (columns) WHERE g.columns = jsonb_build_array((w).tenant_column))
+            THEN fraiseql_cache.column_tag_prefix((w).domain, ARRAY[(w).tenant_column]) END;
+
+-- A function made later is no member of the extension. Left behind by DROP EXTENSION, its triggers would fail every write
+-- to the tables they watch; dependent on it, they make DROP EXTENSION refuse, and go with DROP EXTENSION … CASCADE.
+CREATE FUNCTION fraiseql_cache.bind_to_extension(p_function text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_fraiseql_cache') THEN
+    EXECUTE format('ALTER FUNCTION fraiseql_cache.%I DEPENDS ON EXTENSION pg_fraiseql_cache', p_function);
+  END IF;
+END $$;
 
 -- The column groups of a relation that can be tags: its primary key, its tenant column, and what was asked for.
 CREATE FUNCTION fraiseql_cache.usable_tag_columns(p_relation regclass, p_tenant_column text, p_groups jsonb) RETURNS jsonb
@@ -45,23 +69,29 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   any_tags text; -- the "some rows" tag of each column group
   row_tags text; -- a query over the transition tables
+  new_tenants text; -- a query for the tenants of new rows
   -- OLD and NEW both count: a row that moves from one author to another concerns both.
   tables text[] := CASE p_operation WHEN 'insert' THEN ARRAY['new_rows'] WHEN 'delete' THEN ARRAY['old_rows']
                                     WHEN 'update' THEN ARRAY['new_rows', 'old_rows'] ELSE '{}' END;
 BEGIN
   WITH groups AS (
     SELECT e.place, fraiseql_cache.column_tag_prefix(w.domain, ARRAY(SELECT jsonb_array_elements_text(e.columns))) AS prefix,
-           (SELECT string_agg(CASE fraiseql_cache.tag_kind(a.atttypid, a.attcollation)
+           e.columns = jsonb_build_array(w.tenant_column) AS is_tenant,
+           -- A row of no tenant is named too: it may be shared by all of them.
+           (SELECT format(CASE WHEN e.columns = jsonb_build_array(w.tenant_column) THEN 'COALESCE(%s, ''~'')' ELSE '%s' END,
+                   string_agg(CASE fraiseql_cache.tag_kind(a.atttypid, a.attcollation)
                                 WHEN 'text' THEN format('fraiseql_cache.tag_text(r.%I)', a.attname)
-                                ELSE format('r.%I::text', a.attname) END, ' || '','' || ' ORDER BY c.place)
+                                ELSE format('r.%I::text', a.attname) END, ' || '','' || ' ORDER BY c.place))
               FROM jsonb_array_elements_text(e.columns) WITH ORDINALITY AS c (name, place)
               JOIN pg_attribute a ON a.attrelid = w.relation AND a.attname = c.name) AS value
       FROM jsonb_array_elements(w.tag_columns) WITH ORDINALITY AS e (columns, place)
   )
   SELECT (SELECT string_agg(format('(%L)', g.prefix || '*'), ', ' ORDER BY g.place) FROM groups g),
          (SELECT string_agg(format('SELECT %L || %s FROM %s r', g.prefix, g.value, t.name), ' UNION ' ORDER BY g.place, t.name)
-            FROM groups g, unnest(tables) AS t (name))
-    INTO any_tags, row_tags;
+            FROM groups g, unnest(tables) AS t (name)),
+         (SELECT format('SELECT DISTINCT %L || %s FROM new_rows r LIMIT %s', g.prefix, g.value, w.row_limit)
+            FROM groups g WHERE g.is_tenant AND 'new_rows' = ANY (tables))
+    INTO any_tags, row_tags, new_tenants;
 
   RETURN concat_ws(E'\n',
     'DECLARE',
@@ -83,6 +113,8 @@ BEGIN
       ELSE concat_ws(E'\n',
         format('  IF changed > %s THEN', w.row_limit),
         format('    INSERT INTO fraiseql_cache.log (tag, xid) SELECT t.tag, this FROM (VALUES %s) AS t (tag) ON CONFLICT DO NOTHING;', any_tags),
+        -- Beside "some rows", which voids what needs voiding: a tenant whose first rows come in bulk gets known.
+        '    INSERT INTO fraiseql_cache.log (tag, xid) SELECT t.tag, this FROM (' || new_tenants || ') AS t (tag) ORDER BY 1 ON CONFLICT DO NOTHING;',
         '  ELSE',
         format('    INSERT INTO fraiseql_cache.log (tag, xid) SELECT t.tag, this FROM (%s) AS t (tag) WHERE t.tag IS NOT NULL ORDER BY 1 ON CONFLICT DO NOTHING;', row_tags),
         '  END IF;')
@@ -115,7 +147,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   )
   SELECT f.oid::regclass, f.domain,
     CASE
-      WHEN c.oid IS NULL THEN 'the table no longer exists'
+      WHEN c.oid IS NULL THEN format('it no longer exists; if that is meant: SELECT fraiseql_cache.unwatch(%s)', f.oid)
       WHEN w.id IS NULL THEN 'a partition or child table without triggers'
       WHEN s.subscribed THEN 'fed by logical replication, which fires no statement triggers'
       ELSE (SELECT string_agg(format('trigger %s is %s', n.name, CASE WHEN t.oid IS NULL THEN 'missing' ELSE 'not ENABLE ALWAYS' END), '; ' ORDER BY n.name)
@@ -130,6 +162,43 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   LEFT JOIN fraiseql_cache.watched w ON w.relation = f.oid
   CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pg_subscription_rel r WHERE r.srrelid = f.oid) AS subscribed) s;
 $$;
+
+-- Domains that an audit found untracked. What was written to them meanwhile is in no log, so when the triggers work again,
+-- by whosever hand, everything from before must be made void. (Lost in a crash, which makes everything void by itself.)
+CREATE UNLOGGED TABLE fraiseql_cache.untracked (
+  domain text PRIMARY KEY
+);
+
+-- The audit as processes run it, at start and with every purge.
+CREATE FUNCTION fraiseql_cache.check_domains() RETURNS TABLE (relation regclass, domain text, problem text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  healed text[];
+  gone regclass;
+BEGIN
+  -- A partition that was dropped took its rows along. (Of any other table this is not known: it may be made anew.)
+  FOR gone IN SELECT w.relation FROM fraiseql_cache.watched w WHERE w.child AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = w.relation) LOOP
+    BEGIN
+      PERFORM fraiseql_cache.unwatch(gone);
+    EXCEPTION WHEN insufficient_privilege THEN
+      -- Its trigger functions are somebody else's. They are of no use any more, and do no harm.
+      PERFORM fraiseql_cache.touch_domains(ARRAY(SELECT w.domain FROM fraiseql_cache.watched w WHERE w.relation = gone));
+      DELETE FROM fraiseql_cache.watched w WHERE w.relation = gone;
+    END;
+  END LOOP;
+  INSERT INTO fraiseql_cache.untracked (domain)
+    SELECT DISTINCT a.domain FROM fraiseql_cache.audit() a WHERE a.problem IS NOT NULL ON CONFLICT DO NOTHING;
+  WITH fine AS (
+    DELETE FROM fraiseql_cache.untracked u
+     WHERE NOT EXISTS (SELECT FROM fraiseql_cache.audit() a WHERE a.domain = u.domain AND a.problem IS NOT NULL) RETURNING u.domain
+  )
+  SELECT array_agg(f.domain) INTO healed FROM fine f;
+  IF healed IS NOT NULL THEN
+    PERFORM fraiseql_cache.touch_domains(healed);
+  END IF;
+  RETURN QUERY SELECT a.relation, a.domain, a.problem FROM fraiseql_cache.audit() a;
+END $$;
 
 -- Install (or bring up to date) the triggers of one table and, if it has any, its partitions and children.
 -- Does nothing, and takes no lock on the table, where everything is as asked already.
@@ -155,17 +224,21 @@ BEGIN
                     AND w.tenant_column IS NOT DISTINCT FROM p_tenant_column AND w.tag_columns = wanted.tag_columns AND w.row_limit = p_row_limit)
      OR EXISTS (SELECT FROM fraiseql_cache.audit() a WHERE a.relation = p_relation AND a.problem IS NOT NULL)
   THEN
+    -- Tables of this domain that were dropped, to be made anew perhaps: this may be the new one.
+    PERFORM fraiseql_cache.unwatch(w.relation) FROM fraiseql_cache.watched w
+      WHERE w.domain = p_domain AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = w.relation);
     -- Entries made under an old domain name would otherwise outlive it.
     PERFORM fraiseql_cache.touch_domains(ARRAY(SELECT w.domain FROM fraiseql_cache.watched w WHERE w.relation = p_relation));
-    INSERT INTO fraiseql_cache.watched AS w (relation, domain, tenant_column, tag_columns, row_limit)
-      VALUES (p_relation, p_domain, p_tenant_column, wanted.tag_columns, p_row_limit)
+    INSERT INTO fraiseql_cache.watched AS w (relation, domain, tenant_column, tag_columns, row_limit, child)
+      VALUES (p_relation, p_domain, p_tenant_column, wanted.tag_columns, p_row_limit, EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = p_relation))
       ON CONFLICT (relation) DO UPDATE SET domain = EXCLUDED.domain, tenant_column = EXCLUDED.tenant_column,
-        tag_columns = EXCLUDED.tag_columns, row_limit = EXCLUDED.row_limit
+        tag_columns = EXCLUDED.tag_columns, row_limit = EXCLUDED.row_limit, child = EXCLUDED.child
       RETURNING * INTO wanted;
 
     FOREACH operation IN ARRAY ARRAY['insert', 'update', 'delete', 'truncate'] LOOP
       EXECUTE format('CREATE OR REPLACE FUNCTION fraiseql_cache.touch_%s_%s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
         wanted.id, operation, fraiseql_cache.touch_source(wanted, operation));
+      PERFORM fraiseql_cache.bind_to_extension(format('touch_%s_%s', wanted.id, operation));
       EXECUTE format('CREATE OR REPLACE TRIGGER fraiseql_cache_%s AFTER %s ON %s %s FOR EACH STATEMENT EXECUTE FUNCTION fraiseql_cache.touch_%s_%1$s()',
         operation, upper(operation), p_relation,
         CASE operation WHEN 'insert' THEN 'REFERENCING NEW TABLE AS new_rows'
@@ -185,6 +258,7 @@ BEGIN
   RETURN done;
 END $$;
 
+-- Of a table that was dropped, give the number by which the audit names it.
 CREATE FUNCTION fraiseql_cache.unwatch(p_relation regclass) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -199,7 +273,9 @@ BEGIN
     RETURN false;
   END IF;
   FOREACH operation IN ARRAY ARRAY['insert', 'update', 'delete', 'truncate'] LOOP
-    EXECUTE format('DROP TRIGGER IF EXISTS fraiseql_cache_%s ON %s', operation, p_relation);
+    IF EXISTS (SELECT FROM pg_class c WHERE c.oid = p_relation) THEN
+      EXECUTE format('DROP TRIGGER IF EXISTS fraiseql_cache_%s ON %s', operation, p_relation);
+    END IF;
     EXECUTE format('DROP FUNCTION IF EXISTS fraiseql_cache.touch_%s_%s()', gone.id, operation);
   END LOOP;
   FOR child IN SELECT h.inhrelid::regclass FROM pg_inherits h WHERE h.inhparent = p_relation LOOP
@@ -208,9 +284,39 @@ BEGIN
   RETURN true;
 END $$;
 
--- The call FraiseQL's Python client makes.
-CREATE FUNCTION fraiseql_cache.setup_table_invalidation(table_name text, domain_name text, tenant_column text DEFAULT NULL) RETURNS void
+-- The domain a table's name suggests: "users", "public.users" and "tb_user" feed "user".
+CREATE FUNCTION fraiseql_cache.domain_of(p_relation regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN n.name ~ '[^aeiou]ies$' THEN left(n.name, -3) || 'y'
+              WHEN n.name ~ '(s|x|z|ch|sh)es$' THEN left(n.name, -2)
+              WHEN n.name ~ '[^s]s$' THEN left(n.name, -1)
+              ELSE n.name END
+    FROM (SELECT regexp_replace(c.relname::text, '^t[bv]_(?=.)', '') AS name FROM pg_class c WHERE c.oid = p_relation) n;
+$$;
+
+CREATE FUNCTION fraiseql_cache.setup_relation_invalidation(p_relation regclass, p_domain text, p_tenant_column text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  tenant name := (SELECT a.attname FROM pg_attribute a
+                   WHERE a.attrelid = p_relation AND a.attname = p_tenant_column AND a.attnum > 0 AND NOT a.attisdropped);
+BEGIN
+  IF p_tenant_column IS NOT NULL AND tenant IS NULL THEN
+    -- The client names tenant_id whatever the table. Without it every write counts for every tenant, which is safe.
+    RAISE NOTICE 'table % has no column "%": a write to it counts for every tenant', p_relation, p_tenant_column;
+  END IF;
+  -- A client that uses nothing but domain_version still needs to notice when the log is lost.
+  PERFORM fraiseql_cache.ensure_incarnation();
+  -- Before the triggers, because creating them locks writers out until the end of the transaction.
+  IF tenant IS NOT NULL AND has_column_privilege(p_relation, tenant, 'SELECT') THEN
+    EXECUTE format('INSERT INTO fraiseql_cache.tenant (tenant_id) SELECT DISTINCT r.%I::text FROM %s r WHERE octet_length(r.%1$I::text) <= 200
+                    ON CONFLICT DO NOTHING', tenant, p_relation);
+  END IF;
+  PERFORM fraiseql_cache.watch(p_relation, COALESCE(p_domain, fraiseql_cache.domain_of(p_relation)), tenant::text);
+END $$;
+
+-- The call FraiseQL's Python client makes; without a domain, the table's name gives it.
+CREATE FUNCTION fraiseql_cache.setup_table_invalidation(table_name text, domain_name text DEFAULT NULL, tenant_column text DEFAULT NULL) RETURNS void
 LANGUAGE sql VOLATILE AS $$
   -- No pinned search_path: the caller's decides which table an unqualified name means.
-  SELECT fraiseql_cache.watch(table_name::regclass, domain_name, tenant_column);
+  SELECT fraiseql_cache.setup_relation_invalidation(table_name::regclass, domain_name, tenant_column);
 $$;

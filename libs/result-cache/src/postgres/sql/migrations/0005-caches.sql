@@ -151,5 +151,6 @@ BEGIN
       'SELECT fraiseql_cache.touch(ARRAY[''~'', ''~'' || p_like]);
        WITH gone AS (DELETE FROM %s c WHERE starts_with(c.cache_key, p_from) AND c.cache_key >= p_from AND c.cache_key LIKE p_like RETURNING 1)
        SELECT count(*) FROM gone', qualified));
+  PERFORM fraiseql_cache.bind_to_extension(f.name || '_' || cache.id) FROM unnest(ARRAY['store', 'purge', 'delete', 'delete_like']) AS f (name);
   RETURN cache.id;
 END $$;

@@ -26,6 +26,8 @@ DECLARE
   reached bigint;
   gone bigint := 0;
 BEGIN
+  -- What the log forgets below, domain_version must not.
+  INSERT INTO fraiseql_cache.tenant (tenant_id) SELECT t.tenant_id FROM fraiseql_cache.tenants() t ON CONFLICT DO NOTHING;
   INSERT INTO fraiseql_cache.horizon_sample (at, oldest)
     VALUES (p_now, pg_snapshot_xmin(pg_current_snapshot())::text::bigint) ON CONFLICT DO NOTHING;
   SELECT max(s.oldest) INTO reached FROM fraiseql_cache.horizon_sample s WHERE s.at < p_now - life;
