@@ -73,6 +73,10 @@ DECLARE
   -- OLD and NEW both count: a row that moves from one author to another concerns both.
   tables text[] := CASE p_operation WHEN 'insert' THEN ARRAY['new_rows'] WHEN 'delete' THEN ARRAY['old_rows']
                                     WHEN 'update' THEN ARRAY['new_rows', 'old_rows'] ELSE '{}' END;
+  insertion text := concat_ws(E'\n',
+    '    INSERT INTO fraiseql_cache.log (tag, xid, relation, operation, at, application)',
+    format('    SELECT %L, this, TG_RELID, %L::"char", clock_timestamp(), current_setting(''application_name'')',
+           fraiseql_cache.domain_tag(w.domain), left(p_operation, 1)));
 BEGIN
   WITH groups AS (
     SELECT e.place, fraiseql_cache.column_tag_prefix(w.domain, ARRAY(SELECT jsonb_array_elements_text(e.columns))) AS prefix,
@@ -87,7 +91,7 @@ BEGIN
       FROM jsonb_array_elements(w.tag_columns) WITH ORDINALITY AS e (columns, place)
   )
   SELECT (SELECT string_agg(format('(%L)', g.prefix || '*'), ', ' ORDER BY g.place) FROM groups g),
-         (SELECT string_agg(format('SELECT %L || %s FROM %s r', g.prefix, g.value, t.name), ' UNION ' ORDER BY g.place, t.name)
+         (SELECT string_agg(format('SELECT %L || %s FROM %s r', g.prefix, g.value, t.name), ' UNION ALL ' ORDER BY g.place, t.name)
             FROM groups g, unnest(tables) AS t (name)),
          (SELECT format('SELECT DISTINCT %L || %s FROM new_rows r LIMIT %s', g.prefix, g.value, w.row_limit)
             FROM groups g WHERE g.is_tenant AND 'new_rows' = ANY (tables))
@@ -102,23 +106,16 @@ BEGIN
       format('  SELECT count(*) INTO changed FROM (SELECT FROM %s LIMIT %s) AS few;', tables[1], w.row_limit + 1),
       '  IF changed = 0 THEN RETURN NULL; END IF;') END,
     '  this := pg_current_xact_id()::text::bigint;',
-    '  INSERT INTO fraiseql_cache.log (tag, xid, relation, operation, at, application)',
-    format('    VALUES (%L, this, TG_RELID, %L, clock_timestamp(), current_setting(''application_name''))',
-           fraiseql_cache.domain_tag(w.domain), left(p_operation, 1)),
+    -- One INSERT, since every statement of a trigger costs its start. The domain's own row says who wrote.
+    CASE WHEN any_tags IS NOT NULL AND p_operation <> 'truncate' THEN format('  IF changed <= %s THEN', w.row_limit) || E'\n' || insertion || E'\n'
+      || '    UNION ALL SELECT t.tag, this, NULL, NULL, NULL, NULL FROM (' || row_tags || E') AS t (tag) WHERE t.tag IS NOT NULL\n    ON CONFLICT DO NOTHING;\n'
+      || '  ELSE' END,
+    insertion,
+    CASE WHEN any_tags IS NOT NULL THEN '    UNION ALL SELECT t.tag, this, NULL, NULL, NULL, NULL FROM (VALUES ' || any_tags || ') AS t (tag)' END,
+    -- Beside "some rows", which voids what needs voiding: a tenant whose first rows come in bulk gets known.
+    '    UNION ALL SELECT t.tag, this, NULL, NULL, NULL, NULL FROM (' || new_tenants || ') AS t (tag)',
     '    ON CONFLICT DO NOTHING;',
-    CASE
-      WHEN any_tags IS NULL THEN NULL
-      WHEN p_operation = 'truncate' THEN
-        format('  INSERT INTO fraiseql_cache.log (tag, xid) SELECT t.tag, this FROM (VALUES %s) AS t (tag) ON CONFLICT DO NOTHING;', any_tags)
-      ELSE concat_ws(E'\n',
-        format('  IF changed > %s THEN', w.row_limit),
-        format('    INSERT INTO fraiseql_cache.log (tag, xid) SELECT t.tag, this FROM (VALUES %s) AS t (tag) ON CONFLICT DO NOTHING;', any_tags),
-        -- Beside "some rows", which voids what needs voiding: a tenant whose first rows come in bulk gets known.
-        '    INSERT INTO fraiseql_cache.log (tag, xid) SELECT t.tag, this FROM (' || new_tenants || ') AS t (tag) ORDER BY 1 ON CONFLICT DO NOTHING;',
-        '  ELSE',
-        format('    INSERT INTO fraiseql_cache.log (tag, xid) SELECT t.tag, this FROM (%s) AS t (tag) WHERE t.tag IS NOT NULL ORDER BY 1 ON CONFLICT DO NOTHING;', row_tags),
-        '  END IF;')
-    END,
+    CASE WHEN any_tags IS NOT NULL AND p_operation <> 'truncate' THEN '  END IF;' END,
     '  RETURN NULL;',
     'END');
 END $$;
