@@ -12,6 +12,7 @@ const ROWS = 1_600;
  */
 export async function writers(url: string, options: { rounds: number; ms: number }): Promise<Target[]> {
   const pool = new pg.Pool({ connectionString: url, max: WRITERS });
+  pool.on('error', () => undefined);
   await pool.query(`
     CREATE TABLE w_plain  (id int PRIMARY KEY, tenant_id text NOT NULL, v int NOT NULL DEFAULT 0);
     CREATE TABLE w_domain (id int NOT NULL, tenant_id text NOT NULL, v int NOT NULL DEFAULT 0);

@@ -31,20 +31,28 @@ RETURN '@' || fraiseql_cache.tag_text(name);
 
 -- Everything of a column tag but its value: "user.id=", "order_line.order_id,line=".
 CREATE FUNCTION fraiseql_cache.column_tag_prefix(domain text, attributes text[]) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN fraiseql_cache.tag_text(domain) || '.'
-  || (SELECT string_agg(fraiseql_cache.tag_text(a.name), ',' ORDER BY a.place) FROM unnest(attributes) WITH ORDINALITY AS a (name, place))
-  || '=';
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+  written text[];
+  attribute text;
+BEGIN
+  FOREACH attribute IN ARRAY attributes LOOP
+    written := written || fraiseql_cache.tag_text(attribute);
+  END LOOP;
+  RETURN fraiseql_cache.tag_text(domain) || '.' || array_to_string(written, ',') || '=';
+END $$;
 
 -- How values of a type are compared: only where equality of text is equality of values may a column be a tag.
 CREATE FUNCTION fraiseql_cache.tag_kind(type oid, collation_id oid) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN CASE
-  WHEN type IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN 'integer'
-  WHEN type = 'uuid'::regtype THEN 'uuid'
-  WHEN type IN ('text'::regtype, 'varchar'::regtype)
-   AND COALESCE((SELECT c.collisdeterministic FROM pg_collation c WHERE c.oid = collation_id), true) THEN 'text'
-END;
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+  RETURN CASE
+    WHEN type IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN 'integer'
+    WHEN type = 'uuid'::regtype THEN 'uuid'
+    WHEN type IN ('text'::regtype, 'varchar'::regtype)
+     AND COALESCE((SELECT c.collisdeterministic FROM pg_collation c WHERE c.oid = collation_id), true) THEN 'text'
+  END;
+END $$;
 
 -- A value as a reader has it, in the form the column's own output would have; NULL where it is no such value.
 CREATE FUNCTION fraiseql_cache.tag_value(kind text, value text) RETURNS text
