@@ -24,9 +24,9 @@ export class AmbientTransactions implements OnApplicationBootstrap, OnApplicatio
     const found = new Set<object>();
     for (const module of this.modules.values()) {
       for (const { instance, isAlias } of module.providers.values()) {
-        if (isAlias || typeof instance !== 'object' || instance === null || found.has(instance as object)) continue;
-        found.add(instance as object);
-        const probe = probeOf(instance as object);
+        if (isAlias || typeof instance !== 'object' || instance === null || found.has(instance)) continue;
+        found.add(instance);
+        const probe = probeOf(instance);
         if (probe !== undefined) this.stops.push(transactions.watch(probe));
       }
     }
