@@ -413,6 +413,7 @@ export class ResultCache {
     if (!this.tracks || policy.untracked) return null;
     const problem = await this.session.domains.firstProblem(policy.trackedDomains);
     if (problem === null) return null;
+    if (!this.session.domains.isKnown) return 'unavailable';
     this.recorder.untracked(policy.view, problem);
     return 'untracked';
   }
