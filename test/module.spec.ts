@@ -1,8 +1,17 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Controller, Get, Injectable, Module, Param, Query, type INestApplication } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
-import { CacheModule, CacheResult, CacheService, fromHeader, InjectCache, InvalidatesDomain } from 'nestjs-result-cache';
+import {
+  CacheModule,
+  CacheResult,
+  CacheService,
+  fromHeader,
+  InjectCache,
+  InvalidatesDomain,
+  PostgresCache,
+} from 'nestjs-result-cache';
 import request from 'supertest';
+import { settle } from './support/caches.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
 
 let database: TestDatabase;
@@ -17,7 +26,9 @@ class UsersService {
   @CacheResult({ domains: ['user'], ttl: '5m' })
   async names(limit = 10): Promise<string[]> {
     this.calls++;
-    const { rows } = await database.pool.query<{ name: string }>('SELECT name FROM users ORDER BY id LIMIT $1', [limit]);
+    const { rows } = await database.pool.query<{ name: string }>('SELECT name FROM users ORDER BY id LIMIT $1', [
+      limit,
+    ]);
     return rows.map(({ name }) => name);
   }
 
@@ -43,7 +54,9 @@ class UsersController {
 
 beforeAll(async () => {
   database = await createDatabase();
-  await database.pool.query(`CREATE TABLE users (id int PRIMARY KEY, tenant_id text, name text); INSERT INTO users VALUES (1, 'acme', 'Ada')`);
+  await database.pool.query(
+    `CREATE TABLE users (id int PRIMARY KEY, tenant_id text, name text); INSERT INTO users VALUES (1, 'acme', 'Ada')`,
+  );
 
   @Module({
     imports: [
@@ -61,6 +74,7 @@ beforeAll(async () => {
 
   app = (await Test.createTestingModule({ imports: [AppModule] }).compile()).createNestApplication();
   await app.init();
+  await settle(app.get(PostgresCache));
 });
 
 afterAll(async () => {
