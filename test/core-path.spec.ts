@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { closeCaches, openCache, type TestCache } from './support/caches.js';
+import { closeCaches, openCache, settle, type TestCache } from './support/caches.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
 
 let database: TestDatabase;
@@ -178,6 +178,7 @@ describe('the core path', () => {
     await one.cache.drain();
     await database.pool.query('TRUNCATE fraiseql_cache.incarnation');
     expect(await one.cache.get(key)).toBeUndefined();
+    await settle(one.store);
     const compute = computation();
     await other.cache.getOrSet(key, compute, { domains: ['user'] });
     await other.cache.drain();
@@ -189,6 +190,7 @@ describe('the core path', () => {
     await one.cache.getOrSet(key, names, { domains: ['user'] });
     await database.pool.query('DROP TABLE fraiseql_cache.fraiseql_cache');
     expect(await one.cache.getOrSet(key, names, { domains: ['user'] })).toEqual(['Ada', 'Bob']);
+    await settle(one.store);
     await one.cache.getOrSet(key, names, { domains: ['user'] });
     await one.cache.drain();
     expect(await one.cache.exists(key)).toBe(true);

@@ -8,8 +8,10 @@ import {
   fromHeader,
   InjectCache,
   InvalidatesDomain,
+  PostgresCache,
 } from 'nestjs-result-cache';
 import request from 'supertest';
+import { settle } from './support/caches.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
 
 let database: TestDatabase;
@@ -72,6 +74,7 @@ beforeAll(async () => {
 
   app = (await Test.createTestingModule({ imports: [AppModule] }).compile()).createNestApplication();
   await app.init();
+  await settle(app.get(PostgresCache));
 });
 
 afterAll(async () => {

@@ -1,4 +1,10 @@
-import { PostgresCache, ResultCache, type PostgresCacheOptions, type ResultCacheOptions } from 'nestjs-result-cache';
+import {
+  PostgresCache,
+  ResultCache,
+  type CacheStore,
+  type PostgresCacheOptions,
+  type ResultCacheOptions,
+} from 'nestjs-result-cache';
 import { type TestDatabase } from './database.js';
 
 /** A cache as a process of its own would have it, closed with {@link closeCaches}. */
@@ -8,6 +14,7 @@ export interface TestCache {
 }
 
 const opened: PostgresCache[] = [];
+const engines: ResultCache[] = [];
 
 export async function openCache(
   database: TestDatabase,
@@ -17,9 +24,24 @@ export async function openCache(
   const postgres = new PostgresCache({ connection: database.url, ...store });
   opened.push(postgres);
   await postgres.initialize();
-  return { store: postgres, cache: new ResultCache({ store: postgres, ...cache }) };
+  await settle(postgres);
+  const engine = new ResultCache({ store: postgres, ...cache });
+  engines.push(engine);
+  return { store: postgres, cache: engine };
+}
+
+/**
+ * Wait until a store accepts entries. A new incarnation accepts none whose fence reaches below its first snapshot, and
+ * fences reach down to the oldest transaction of the whole server: another spec's CREATE DATABASE, say.
+ */
+export async function settle(store: CacheStore): Promise<void> {
+  for (;;) {
+    const answer = await store.exchange({ since: null, keys: [] });
+    if (answer !== null && answer.fence.lo >= answer.horizon) return;
+  }
 }
 
 export async function closeCaches(): Promise<void> {
+  for (const engine of engines.splice(0)) engine.stop();
   await Promise.all(opened.splice(0).map((store) => store.close()));
 }

@@ -24,6 +24,11 @@ export class DomainWatch {
     return this.report !== null && domains.every((domain) => this.report!.get(domain) === null);
   }
 
+  /** Whether the triggers have been looked at yet; if not, the database cannot be asked. */
+  get isKnown(): boolean {
+    return this.report !== null;
+  }
+
   /** The first problem among these domains as a sentence, or `null` if all can be cached. */
   async firstProblem(domains: readonly string[]): Promise<string | null> {
     for (const domain of domains) {

@@ -26,5 +26,8 @@ export class UnstorableValueError extends CacheError {
   }
 }
 
+/** The store understood a value and refuses it (a text it cannot encode, a limit). The others of the batch may be fine. */
+export class RefusedValueError extends CacheError {}
+
 /** A stored row cannot be turned back into a value here (foreign format, unknown class, damage). The cache treats it as a miss. */
 export class UndecodableValueError extends CacheError {}

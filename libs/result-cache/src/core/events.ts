@@ -17,6 +17,7 @@ export type CacheEvent = { cache: string } & (
   | { type: 'untracked'; view: string; message: string }
   | { type: 'invalidated'; domains: readonly string[]; tags: readonly string[] }
   | { type: 'purged'; entries: number | null; logRows: number | null }
+  | { type: 'availability'; state: 'new' | 'ready' | 'off' | 'unreachable'; message: string }
   | { type: 'error'; operation: string; error: Error }
 );
 

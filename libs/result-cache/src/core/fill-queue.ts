@@ -1,3 +1,4 @@
+import { RefusedValueError } from './errors.js';
 import { type CacheStore, type Fill, type Proof } from './store.js';
 
 const MOST_IN_BATCH = 500;
@@ -53,7 +54,8 @@ export class FillQueue {
     try {
       return await this.store.fill(batch.map(({ fill }) => fill));
     } catch (error) {
-      if (batch.length === 1) {
+      // A store that is down would refuse each half again, and each may take its time.
+      if (batch.length === 1 || !(error instanceof RefusedValueError)) {
         this.onError('fill', error as Error);
         return new Map();
       }

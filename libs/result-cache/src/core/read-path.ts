@@ -83,13 +83,14 @@ export class ReadPath {
   }
 
   /** Whether anything keeps values of this policy from being cached; tells why, once. */
-  async whyBypassed(policy: Policy): Promise<'ttl' | 'untracked' | null> {
+  async whyBypassed(policy: Policy): Promise<'ttl' | 'untracked' | 'unavailable' | null> {
     if (policy.ttlMs === 0) return 'ttl';
     if (!this.tracks || policy.untracked) return null;
     const problem = policy.namesNothing
       ? 'a call of it names no domain, tag or row, so nothing would ever make its value void: name one, or declare it untracked: true'
       : await this.session.domains.firstProblem(policy.trackedDomains);
     if (problem === null) return null;
+    if (!policy.namesNothing && !this.session.domains.isKnown) return 'unavailable';
     this.recorder.untracked(policy.view, problem);
     return 'untracked';
   }

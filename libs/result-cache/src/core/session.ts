@@ -9,6 +9,7 @@ import { type CacheStore, type Dependencies, type Queryable } from './store.js';
 import { TouchMemory } from './touch-memory.js';
 
 const RETRY_MS = 1_000;
+const MOST_ROWS_OWED = 1_000;
 const sessions = new WeakMap<CacheStore, Session>();
 
 /**
@@ -89,10 +90,12 @@ export class Session {
   }
 
   private async payOwed(): Promise<void> {
-    const paying = this.owed;
+    // Merged before it is paid: with a store that stays off the debt must not grow with every call.
+    const debt = merged(this.owed);
+    this.owed = [debt];
     try {
-      await this.store.invalidate(merged(paying));
-      this.owed = this.owed.filter((debt) => !paying.includes(debt));
+      await this.store.invalidate(debt);
+      this.owed = this.owed.filter((other) => other !== debt);
     } catch (error) {
       this.failed('invalidate', error as Error);
       this.retry ??= setTimeout(() => {
@@ -108,10 +111,18 @@ export class Session {
   }
 }
 
+/** One debt for all of them; of very many rows only the domains, which is more than was asked for and never less. */
 function merged(all: readonly Dependencies[]): Dependencies {
+  const rows = new Map(all.flatMap((one) => one.rows).map((row) => [rowText(row), row]));
+  const domains = all.flatMap((one) => one.domains);
+  const tooMany = rows.size > MOST_ROWS_OWED;
   return {
-    domains: [...new Set(all.flatMap(({ domains }) => domains))],
+    domains: [...new Set(tooMany ? [...domains, ...[...rows.values()].map(([domain]) => domain)] : domains)],
     free: [...new Set(all.flatMap(({ free }) => free))],
-    rows: all.flatMap(({ rows }) => rows),
+    rows: tooMany ? [] : [...rows.values()],
   };
+}
+
+function rowText(row: Dependencies['rows'][number]): string {
+  return JSON.stringify(row, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
 }

@@ -112,7 +112,11 @@ export interface CacheStore {
    * its incarnation; call {@link CacheStore.recover}, then ask again.
    */
   exchange(request: ExchangeRequest): Promise<ExchangeAnswer | null>;
-  /** Store values in one batch. Returns the proofs of those that were accepted, by key. */
+  /**
+   * Store values in one batch; of two values of a key the one with the newer fence stays. Returns the proofs of those
+   * that were accepted, by key.
+   * @throws RefusedValueError where a value of the batch cannot be held; none of the batch is stored then.
+   */
   fill(fills: readonly Fill[]): Promise<ReadonlyMap<string, Proof>>;
   /** Renew the fences of rows that an exchange with `prove` returned. */
   refence(rows: readonly StoredRow[], fence: Fence): Promise<void>;

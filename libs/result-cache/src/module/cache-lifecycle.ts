@@ -72,12 +72,8 @@ export class CacheLifecycle implements OnModuleInit, OnModuleDestroy, BeforeAppl
       if (store.extensionVersion !== null) this.logger.log(`Detected pg_fraiseql_cache v${store.extensionVersion}`);
       this.logger.log(`PostgreSQL cache table '${store.table.schema}.${store.table.table}' initialized`);
     } catch (error) {
-      if (error instanceof NotInstalledError) this.logger.warn(`The cache is off, methods compute. ${error.message}`);
-      else if (error instanceof CacheConfigurationError) throw error;
-      else
-        this.logger.warn(
-          `The cache's database cannot be reached (${(error as Error).message}); methods compute until it can`,
-        );
+      // Whatever else it is, the store says so itself, also when it comes later, and tries again at the next use.
+      if (error instanceof CacheConfigurationError && !(error instanceof NotInstalledError)) throw error;
     }
   }
 

@@ -1,6 +1,7 @@
 import { Inject, Injectable, Logger, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { EVENT_CHANNEL, type CacheEvent } from '../core/events.js';
+import { StoreUnavailableError } from '../postgres/readiness.js';
 import { CacheRegistry } from './cache-registry.js';
 
 const REPEAT_MS = 10_000;
@@ -10,6 +11,7 @@ const REPEAT_MS = 10_000;
 export class EventLogger implements OnModuleInit, OnApplicationShutdown {
   private readonly logger = new Logger('ResultCache');
   private quietUntil = 0;
+  private inTrouble = false;
 
   constructor(@Inject(CacheRegistry) private readonly registry: CacheRegistry) {}
 
@@ -27,8 +29,19 @@ export class EventLogger implements OnModuleInit, OnApplicationShutdown {
     if (event.type === 'unstorable')
       this.logger.warn(`${event.view} returns a value that cannot be cached: ${event.message}`);
     else if (event.type === 'untracked') this.logger.warn(`${event.view} is not cached: ${event.message}`);
-    else if (event.type === 'error') this.error(event.operation, event.error);
+    else if (event.type === 'availability') this.availability(event.state, event.message);
+    // That the store cannot be asked was told when it began; every use until then fails in consequence.
+    else if (event.type === 'error' && !(event.error instanceof StoreUnavailableError))
+      this.error(event.operation, event.error);
   };
+
+  private availability(state: string, message: string): void {
+    if (state === 'off') this.logger.warn(`The cache is off, methods compute. ${message}`);
+    else if (state === 'unreachable')
+      this.logger.warn(`The cache's database cannot be used (${message}); methods compute until it can`);
+    else if (this.inTrouble) this.logger.log('The cache is in use again');
+    this.inTrouble = state !== 'ready';
+  }
 
   /** A database that is down fails with every request; one line in ten seconds tells as much. */
   private error(operation: string, error: Error): void {

@@ -1,4 +1,5 @@
-import pg from 'pg';
+// The types by name: a project without `esModuleInterop` cannot read a default import out of our declarations.
+import pg, { type Pool, type PoolClient, type PoolConfig, type QueryConfig } from 'pg';
 import { CacheConfigurationError } from '../core/errors.js';
 
 /** The part of a TypeORM `DataSource` that is needed; typed by shape, so that TypeORM need not be installed. */
@@ -11,11 +12,11 @@ export interface DataSourceLike {
 /** Where the cache's statements run: a URL or `pg` configuration for a small pool of its own, or something that has one. */
 export type ConnectionOptions =
   | string
-  | pg.PoolConfig
-  | pg.Pool
+  | PoolConfig
+  | Pool
   | DataSourceLike
   // A pool of another copy of `pg` is recognised by what it can do.
-  | Pick<pg.Pool, 'connect' | 'query' | 'end'>;
+  | Pick<Pool, 'connect' | 'query' | 'end'>;
 
 /** Result rows as arrays of the server's own text: parsing is the reader's business, and mostly not needed. */
 export type TextRows = (string | null)[][];
@@ -27,13 +28,18 @@ export interface Statement {
   name?: string;
 }
 
+/** A statement that takes longer is given up. The server's own limit comes first; this one is for a server that hangs. */
+const ANSWER_WITHIN_MS = 35_000;
+
 const asText = { getTypeParser: () => (value: string) => value };
 
 /** A pool seen through the few calls the cache makes. */
 export class Connection {
   private constructor(
-    private readonly pool: Pick<pg.Pool, 'connect' | 'query' | 'end'>,
+    private readonly pool: Pick<Pool, 'connect' | 'query' | 'end'>,
     private readonly owned: boolean,
+    /** Statements under way, of all who share the pool. */
+    private readonly running = new Set<Promise<unknown>>(),
   ) {}
 
   /**
@@ -41,7 +47,7 @@ export class Connection {
    * @throws CacheConfigurationError for anything that is no connection.
    */
   static from(options: ConnectionOptions | Connection, poolSize = 4): Connection {
-    if (options instanceof Connection) return new Connection(options.pool, false);
+    if (options instanceof Connection) return new Connection(options.pool, false, options.running);
     if (typeof options === 'string') {
       if (!/^postgres(ql)?:\/\//.test(options) && !options.startsWith('/'))
         throw new CacheConfigurationError(
@@ -55,19 +61,19 @@ export class Connection {
       );
     if ('driver' in options && 'isInitialized' in options) return new Connection(poolOf(options), false);
     if ('connect' in options && typeof options.connect === 'function') return new Connection(options, false);
-    return Connection.own(options as pg.PoolConfig, poolSize);
+    return Connection.own(options as PoolConfig, poolSize);
   }
 
   /** Which database it is, as far as can be told without asking: same text, same database. */
   get identity(): string {
-    const { options } = this.pool as { options?: pg.PoolConfig };
+    const { options } = this.pool as { options?: PoolConfig };
     const url = options?.connectionString;
     return url === undefined
       ? JSON.stringify([options?.host, options?.port, options?.database])
       : url.replace(/^.*@|\?.*$/g, '');
   }
 
-  private static own(config: pg.PoolConfig, poolSize: number): Connection {
+  private static own(config: PoolConfig, poolSize: number): Connection {
     const pool = new pg.Pool({
       max: poolSize,
       connectionTimeoutMillis: 5_000,
@@ -82,45 +88,81 @@ export class Connection {
 
   /** Run one statement; values come back as text. */
   async rows(statement: Statement): Promise<TextRows> {
-    const result = await this.pool.query<any>({ ...statement, rowMode: 'array', types: asText } as pg.QueryConfig);
-    return result.rows as TextRows;
+    const query = { ...statement, rowMode: 'array', types: asText, query_timeout: ANSWER_WITHIN_MS };
+    const { rows } = await this.track<{ rows: TextRows }>(this.pool.query<any>(query as QueryConfig));
+    return rows;
+  }
+
+  /** Run one statement that may take as long as it takes, and that cannot run in a transaction. */
+  async unhurried(text: string): Promise<void> {
+    await this.holding(async (client) => {
+      await client.query('SET statement_timeout = 0');
+      await client.query(text).finally(() => client.query('RESET statement_timeout'));
+    });
   }
 
   /** Run statements in one transaction on one connection. Nothing but SQL may run inside: the connection is held. */
   async transaction<T>(
     work: (query: (text: string, values?: unknown[]) => Promise<TextRows>) => Promise<T>,
   ): Promise<T> {
+    return this.holding(async (client, discard) => {
+      await client.query('BEGIN');
+      try {
+        const result = await work(async (text, values) => {
+          const answer = await client.query<any>({ text, values, rowMode: 'array', types: asText } as QueryConfig);
+          return answer.rows as TextRows;
+        });
+        await client.query('COMMIT');
+        return result;
+      } catch (error) {
+        await client.query('ROLLBACK').catch(discard);
+        throw error;
+      }
+    });
+  }
+
+  private holding<T>(work: (client: PoolClient, discard: (why: Error) => void) => Promise<T>): Promise<T> {
+    return this.track(this.hold(work));
+  }
+
+  private async hold<T>(work: (client: PoolClient, discard: (why: Error) => void) => Promise<T>): Promise<T> {
     const client = await this.pool.connect();
     let broken: Error | undefined;
+    const discard = (why: Error): void => void (broken = why);
+    // Of a connection that is cut while held, pg tells by an event too, and one without a listener ends the process.
+    client.on('error', discard);
     try {
-      await client.query('BEGIN');
-      const result = await work(async (text, values) => {
-        const answer = await client.query<any>({ text, values, rowMode: 'array', types: asText } as pg.QueryConfig);
-        return answer.rows as TextRows;
-      });
-      await client.query('COMMIT');
-      return result;
-    } catch (error) {
-      await client.query('ROLLBACK').catch((failure: Error) => (broken = failure));
-      throw error;
+      return await work(client, discard);
     } finally {
+      client.off('error', discard);
       client.release(broken);
     }
   }
 
-  /** Close the pool if it is the cache's own. */
+  /** Close the pool if it is the cache's own, when what is under way has ended: a pool that ends forgets who waits for it. */
   async close(): Promise<void> {
-    if (this.owned) await this.pool.end();
+    if (!this.owned) return;
+    while (this.running.size > 0) await Promise.allSettled(this.running);
+    await this.pool.end();
+  }
+
+  private async track<T>(statement: Promise<T>): Promise<T> {
+    this.running.add(statement);
+    try {
+      return await statement;
+    } finally {
+      this.running.delete(statement);
+    }
   }
 }
 
-function poolOf(dataSource: DataSourceLike): Pick<pg.Pool, 'connect' | 'query' | 'end'> {
+function poolOf(dataSource: DataSourceLike): Pick<Pool, 'connect' | 'query' | 'end'> {
   if (dataSource.options.type !== 'postgres' && dataSource.options.type !== 'aurora-postgres')
     throw new CacheConfigurationError(
       `connection: the DataSource is of type '${dataSource.options.type}'; this cache lives in PostgreSQL, give a DataSource of type 'postgres'`,
     );
   // With replication TypeORM has several pools; fences may only come from the primary, which it calls the master.
-  const pool = (dataSource.driver as { master?: Pick<pg.Pool, 'connect' | 'query' | 'end'> }).master;
+  const pool = (dataSource.driver as { master?: Pick<Pool, 'connect' | 'query' | 'end'> }).master;
   if (!dataSource.isInitialized || pool === undefined)
     throw new CacheConfigurationError(
       'connection: the DataSource is not initialised yet; call initialize() first, or inject it into forRootAsync',

@@ -1,9 +1,6 @@
 export { type ConnectionOptions, type DataSourceLike } from './connection.js';
-export { installScript, NotInstalledError } from './installer.js';
-export {
-  PostgresCache,
-  StoreUnavailableError,
-  type Availability,
-  type PostgresCacheOptions,
-} from './postgres-cache.js';
+export { installScript, type InstallScriptOptions } from './install-script.js';
+export { NotInstalledError } from './installer.js';
+export { PostgresCache, type PostgresCacheOptions } from './postgres-cache.js';
+export { StoreUnavailableError, type Availability } from './readiness.js';
 export { type WatchedTable } from './watched-table.js';

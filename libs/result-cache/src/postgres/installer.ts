@@ -1,5 +1,6 @@
 import { CacheConfigurationError } from '../core/errors.js';
 import { type Connection } from './connection.js';
+import { createCacheCall, grants, watchCall } from './install-script.js';
 import { migrations, quoteIdentifier } from './sql.js';
 import { type TableName } from './table-name.js';
 import { type WatchedTable } from './watched-table.js';
@@ -46,11 +47,6 @@ type Query = (text: string, values?: unknown[]) => Promise<(string | null)[][]>;
 export async function install(connection: Connection, options: InstallOptions): Promise<Installation> {
   const query: Query = (text, values) => connection.rows({ text, values });
   const before = await inspect(query, options);
-  if (before.serverVersion < OLDEST_SERVER)
-    throw new CacheConfigurationError(
-      `PostgreSQL ${Math.floor(before.serverVersion / 10_000)} is too old for this cache; it needs 14 or newer`,
-    );
-  refuseStranger(before);
 
   if (before.pending.length > 0 || before.cacheId === null) {
     if (!options.autoInitialize)
@@ -73,52 +69,53 @@ export async function install(connection: Connection, options: InstallOptions): 
   return { cacheId: after.cacheId, extensionVersion: after.extensionVersion };
 }
 
-/** Everything `install` would do, as text for an administrator or a migration. */
-export function installScript(options: Pick<InstallOptions, 'table' | 'maxTtl' | 'partitions' | 'watch'>): string {
-  return [
-    'CREATE SCHEMA fraiseql_cache;',
-    ...migrations().map(
-      ({ name, sql }) => `${sql}\nINSERT INTO fraiseql_cache.migration (name) VALUES (${literal(name)});`,
-    ),
-    createCacheCall(options),
-    'SELECT fraiseql_cache.ensure_incarnation();',
-    ...options.watch.map(watchCall),
-  ].join('\n\n');
-}
-
 interface State {
-  serverVersion: number;
   database: string;
   role: string;
   extensionVersion: string | null;
-  /** Owner of the schema, if it is there and belongs to somebody whose functions this role should not run. */
-  stranger: string | null;
   /** Names of the migrations still to be applied. */
   pending: string[];
   cacheId: number | null;
 }
 
+/** What is there. Nothing of what is in the schema is read or run before it is clear whose it is. */
 async function inspect(query: Query, options: InstallOptions): Promise<State> {
+  const { schema, table, quoted } = options.table;
   const [row] = await query(
     `SELECT current_setting('server_version_num'), current_database(), current_user,
-            (SELECT extversion FROM pg_extension WHERE extname = $1), to_regclass('fraiseql_cache.migration'),
+            (SELECT extversion FROM pg_extension WHERE extname = $1),
             (SELECT o.rolname FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner JOIN pg_roles me ON me.rolname = current_user
               WHERE n.nspname = 'fraiseql_cache' AND o.oid <> me.oid AND NOT o.rolsuper
                 AND o.oid <> (SELECT d.datdba FROM pg_database d WHERE d.datname = current_database())
                 -- A superuser is a member of everything, which says nothing about whom to trust.
-                AND (me.rolsuper OR NOT pg_has_role(o.oid, 'MEMBER')))`,
-    [EXTENSION],
+                AND (me.rolsuper OR NOT pg_has_role(o.oid, 'MEMBER'))),
+            count(*) FILTER (WHERE c.relname = 'migration' AND n.nspname = 'fraiseql_cache'),
+            bool_and(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))::text,
+            bool_or((n.nspname, c.relname) = ($2, $3))::text
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE (n.nspname, c.relname) IN (('fraiseql_cache', 'migration'), ('fraiseql_cache', 'caches'), ($2, $3))`,
+    [EXTENSION, schema, table],
   );
-  const [serverVersion, database, role, extensionVersion, installed, stranger] = row as [
+  const [serverVersion, database, role, extensionVersion, stranger, installed, readable, hasTable] = row as [
     string,
     string,
     string,
     string | null,
+    string | null,
+    string,
     string | null,
     string | null,
   ];
+  checkServerVersion(Number(serverVersion));
+  if (stranger !== null) throw strangersSchema(stranger, role);
+  if (readable === 'false')
+    throw new NotInstalledError(`The role ${role} may not read what the cache needs.`, [
+      ...(hasTable === 'true' ? [] : [createCacheCall(options.table, options.maxTtl, options.partitions)]),
+      ...options.watch.map(watchCall),
+      ...grants(options.table, role),
+    ]);
   const applied = new Set(
-    installed ? (await query('SELECT name FROM fraiseql_cache.migration')).map(([name]) => name) : [],
+    installed === '0' ? [] : (await query('SELECT name FROM fraiseql_cache.migration')).map(([name]) => name),
   );
   const pending = migrations()
     .map(({ name }) => name)
@@ -127,18 +124,21 @@ async function inspect(query: Query, options: InstallOptions): Promise<State> {
     pending.length > 0
       ? []
       : await query(
-          "SELECT id FROM fraiseql_cache.caches WHERE relation = format('%I.%I', $1::text, $2::text) AND max_ttl >= $3 AND to_regclass(relation) IS NOT NULL",
-          [options.table.schema, options.table.table, options.maxTtl],
+          "SELECT id FROM fraiseql_cache.caches WHERE relation = format('%I.%I', $1::text, $2::text) AND max_ttl >= $3 AND to_regclass($4) IS NOT NULL",
+          [schema, table, options.maxTtl, quoted],
         );
-  return {
-    serverVersion: Number(serverVersion),
-    database,
-    role,
-    extensionVersion,
-    stranger,
-    pending,
-    cacheId: cache ? Number(cache[0]) : null,
-  };
+  return { database, role, extensionVersion, pending, cacheId: cache ? Number(cache[0]) : null };
+}
+
+/**
+ * @param version As in `server_version_num`: 180004.
+ * @throws CacheConfigurationError
+ */
+export function checkServerVersion(version: number): void {
+  if (version < OLDEST_SERVER)
+    throw new CacheConfigurationError(
+      `PostgreSQL ${Math.floor(version / 10_000)} is too old for this cache; it needs ${OLDEST_SERVER / 10_000} or newer`,
+    );
 }
 
 async function installObjects(query: Query, options: InstallOptions): Promise<void> {
@@ -168,9 +168,8 @@ async function installObjects(query: Query, options: InstallOptions): Promise<vo
  * Anybody with CREATE on the database could have made a schema of this name before us, and functions in it run with the
  * rights of whoever calls them: only our own, the database owner's and a superuser's are built upon.
  */
-function refuseStranger({ stranger, role }: State): void {
-  if (stranger === null) return;
-  throw new NotInstalledError(
+function strangersSchema(stranger: string, role: string): NotInstalledError {
+  return new NotInstalledError(
     `The schema fraiseql_cache belongs to ${stranger}, neither to ${role} nor to the owner of the database.`,
     [
       'DROP SCHEMA fraiseql_cache CASCADE; -- after a look into it: all but cascade_rules is made anew at the next start',
@@ -180,8 +179,6 @@ function refuseStranger({ stranger, role }: State): void {
 }
 
 async function createSchema(query: Query, state: State): Promise<void> {
-  // Looked at once more, because it may have been made since; the lock is no help against one who does not take it.
-  refuseStranger(state);
   const [schema] = await query(
     `SELECT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid)::text
        FROM pg_namespace n WHERE nspname = 'fraiseql_cache'`,
@@ -197,72 +194,79 @@ async function createSchema(query: Query, state: State): Promise<void> {
     ]);
 }
 
+/** Install the triggers that are missing. Where everything is in place this takes no lock and needs no rights. */
 async function watchTables(query: Query, options: InstallOptions): Promise<void> {
+  const refused: WatchedTable[] = [];
+  let cause: unknown;
   for (const table of options.watch) {
+    const { domain, tenantColumn = null, tagColumns } = table;
+    const values = [table.table, domain, tenantColumn, tagColumns ? JSON.stringify(tagColumns) : null];
     try {
-      const values = [
-        table.table,
-        table.domain,
-        table.tenantColumn ?? null,
-        table.tagColumns ? JSON.stringify(table.tagColumns) : null,
-      ];
-      // What is installed already needs no rights and takes no lock.
-      const call = 'fraiseql_cache.watch($1::regclass, $2, $3, $4::jsonb)';
-      if (options.autoInitialize) await query(`SELECT ${call}`, values);
+      const [row] = await query(`SELECT fraiseql_cache.is_watched($1::regclass, $2, $3, $4::jsonb)::text`, values);
+      if (row![0] === 'true') continue;
+      if (options.autoInitialize) await query('SELECT fraiseql_cache.watch($1::regclass, $2, $3, $4::jsonb)', values);
+      else refused.push(table);
     } catch (error) {
-      const code = (error as { code?: string }).code;
-      if (code === '42501')
-        throw new NotInstalledError(`This role may not create triggers on ${table.table}.`, [watchCall(table)], {
-          cause: error,
-        });
-      if (code === '42P01' || code === '42703' || code === '42809')
-        throw new CacheConfigurationError(`watch: ${(error as Error).message}`, { cause: error });
-      throw error;
+      if (!isDenied(error)) throw wrongTable(error as Error);
+      refused.push(table);
+      cause = error;
     }
   }
+  if (refused.length === 0) return;
+  const names = refused.map(({ table }) => table).join(', ');
+  throw new NotInstalledError(
+    options.autoInitialize
+      ? `This role may not create triggers on ${names}. A superuser may, or who owns both them and the schema fraiseql_cache.`
+      : `There are no triggers yet on ${names}, and autoInitialize is off.`,
+    refused.map(watchCall),
+    { cause },
+  );
 }
 
-/** Turn "permission denied" into the statements that an administrator has to run. */
+/** A table that cannot be watched, as one line; what is no fault of the options is passed on. */
+function wrongTable(error: Error & { code?: string }): Error {
+  if (['42P01', '3F000', '42602'].includes(error.code ?? ''))
+    return new CacheConfigurationError(
+      `watch: ${error.message}; create the table before the cache starts, or write its name as SQL would: 'users', 'blog.users', '"Users"'`,
+      { cause: error },
+    );
+  if (['42703', '42809'].includes(error.code ?? ''))
+    return new CacheConfigurationError(`watch: ${error.message}`, { cause: error });
+  return error;
+}
+
+/** Turn "permission denied" into the statements that an administrator has to run, and a wrong table name into one line. */
 async function asPermitted(state: State, options: InstallOptions, work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
-    if ((error as { code?: string }).code !== '42501') throw error;
-    throw new NotInstalledError(
-      `The role ${state.role} may not create the cache's objects (${(error as Error).message}).`,
-      installStatements(options, state),
-      {
-        cause: error,
-      },
-    );
+    const { code, message } = error as { code?: string; message: string };
+    if (isDenied(error))
+      throw new NotInstalledError(
+        `The role ${state.role} may not create the cache's objects (${message}).`,
+        installStatements(options, state),
+        { cause: error },
+      );
+    if (code === '42P07') throw new CacheConfigurationError(`tableName: ${message}`, { cause: error });
+    if (code === '3F000')
+      throw new CacheConfigurationError(
+        `tableName: ${message}; create it before the cache starts: CREATE SCHEMA ${quoteIdentifier(options.table.schema)}`,
+        { cause: error },
+      );
+    throw error;
   }
 }
 
-function installStatements(options: InstallOptions, state: State): string[] {
-  if (state.pending.length === 0) return [createCacheCall(options)];
+function isDenied(error: unknown): boolean {
+  return (error as { code?: string }).code === '42501';
+}
+
+function installStatements({ table, maxTtl, partitions, autoInitialize }: InstallOptions, state: State): string[] {
+  if (state.pending.length === 0) return [createCacheCall(table, maxTtl, partitions), ...grants(table, state.role)];
   if (state.extensionVersion !== null) return [`ALTER EXTENSION ${EXTENSION} UPDATE;`];
+  if (!autoInitialize) return ['-- as the owner of the watched tables, the script that installScript() returns'];
   return [
     `GRANT CREATE ON DATABASE ${quoteIdentifier(state.database)} TO ${quoteIdentifier(state.role)};`,
-    `-- or, as a role that may: CREATE EXTENSION ${EXTENSION}; or the script that installScript() returns`,
+    '-- or, as a role that may, the script that installScript() returns',
   ];
-}
-
-function createCacheCall({
-  table,
-  maxTtl,
-  partitions,
-}: Pick<InstallOptions, 'table' | 'maxTtl' | 'partitions'>): string {
-  return `SELECT fraiseql_cache.create_cache(${literal(table.schema)}, ${literal(table.table)}, ${maxTtl}, ${partitions});`;
-}
-
-function watchCall(table: WatchedTable): string {
-  const rest = [
-    table.tenantColumn ? literal(table.tenantColumn) : 'NULL',
-    table.tagColumns ? literal(JSON.stringify(table.tagColumns)) : 'NULL',
-  ];
-  return `SELECT fraiseql_cache.watch(${literal(table.table)}, ${literal(table.domain)}, ${rest.join(', ')});`;
-}
-
-function literal(text: string): string {
-  return `'${text.replaceAll("'", "''")}'`;
 }

@@ -1,5 +1,6 @@
-import { CacheError } from '../core/errors.js';
-import { parseSnapshot, storable, type Fence } from '../core/fence.js';
+import { systemClock, type Clock } from '../core/clock.js';
+import { RefusedValueError } from '../core/errors.js';
+import { storable, type Fence } from '../core/fence.js';
 import {
   type CacheStore,
   type Dependencies,
@@ -12,21 +13,20 @@ import {
   type Queryable,
   type StoredRow,
   type StoreStats,
-  type Touch,
 } from '../core/store.js';
 import { Connection, type ConnectionOptions, type Statement, type TextRows } from './connection.js';
-import { install, NotInstalledError, type Installation } from './installer.js';
+import { isMissingObject, isRefusedData, isUnreachable } from './database-errors.js';
+import { install } from './installer.js';
+import { Readiness, type Availability } from './readiness.js';
 import { statement } from './sql.js';
 import { claimTable } from './table-claims.js';
 import { parseTableName, type TableName } from './table-name.js';
 import { type WatchedTable } from './watched-table.js';
+import { arrayLiteral, MOST_TOUCHES, parseAnswer, parseProof, specText } from './wire.js';
 
-/** An exchange that would list more touches than this says "everything" instead. */
-export const MOST_TOUCHES = 1_000;
 /** A `hi` no transaction reaches: nothing was touched since. */
 const END_OF_TIME = '9223372036854775807';
 const PURGE_BATCH = 1_000;
-const RETRY_INSTALL_MS = 1_000;
 
 export interface PostgresCacheOptions {
   /** A PostgreSQL URL, a `pg` pool or its configuration, or a TypeORM DataSource. */
@@ -45,14 +45,9 @@ export interface PostgresCacheOptions {
   watch?: readonly WatchedTable[];
   /** Use named prepared statements. Default `true`; turn off behind a PgBouncer older than 1.21 in transaction mode. */
   prepare?: boolean;
+  /** What a retry waits by. Tests inject their own. */
+  clock?: Clock;
 }
-
-/** Whether the cache can be used, and if not why. */
-export type Availability =
-  { state: 'new' | 'ready' } | { state: 'off'; reason: NotInstalledError } | { state: 'unreachable'; reason: Error };
-
-/** The cache cannot be asked just now; callers compute instead. */
-export class StoreUnavailableError extends CacheError {}
 
 /**
  * The Postgres tier: entries in an UNLOGGED table, the invalidation log beside them, in the database that holds the data.
@@ -65,11 +60,10 @@ export class StoreUnavailableError extends CacheError {}
 export class PostgresCache implements CacheStore {
   readonly table: TableName;
   private readonly connection: Connection;
-  private readonly statements: { exchange: string; prove: string; refence: string; stats: string };
-  private installation: Installation | null = null;
-  private installing: Promise<void> | null = null;
+  private readonly statements: { exchange: string; prove: string; stats: string };
+  private readonly readiness: Readiness;
   private readonly release: () => void;
-  private problem: { error: Error; at: number } | null = null;
+  private closing: Promise<void> | null = null;
 
   /** @throws CacheConfigurationError for a wrong connection or table name. */
   constructor(private readonly options: PostgresCacheOptions) {
@@ -83,9 +77,19 @@ export class PostgresCache implements CacheStore {
     this.statements = {
       exchange: statement('exchange', { table }),
       prove: statement('prove', { table }),
-      refence: statement('refence', { table }),
       stats: statement('stats', { table, literal: `'${table.replaceAll("'", "''")}'` }),
     };
+    this.readiness = new Readiness(
+      () =>
+        install(this.connection, {
+          table: this.table,
+          maxTtl: this.maxTtl,
+          partitions: options.partitions ?? 0,
+          autoInitialize: options.autoInitialize ?? true,
+          watch: options.watch ?? [],
+        }),
+      options.clock ?? systemClock,
+    );
   }
 
   /** Seconds an entry can live at most. */
@@ -95,21 +99,16 @@ export class PostgresCache implements CacheStore {
 
   /** Whether writes are tracked, by the extension or by the same objects as plain SQL. */
   get hasDomainVersioning(): boolean {
-    return this.installation !== null;
+    return this.readiness.installation !== null;
   }
 
   /** Version of the `pg_fraiseql_cache` extension; `null` where its objects were installed as plain SQL. */
   get extensionVersion(): string | null {
-    return this.installation?.extensionVersion ?? null;
+    return this.readiness.installation?.extensionVersion ?? null;
   }
 
   get availability(): Availability {
-    if (this.installation !== null) return { state: 'ready' };
-    if (this.problem === null) return { state: 'new' };
-    const { error } = this.problem;
-    return error instanceof NotInstalledError
-      ? { state: 'off', reason: error }
-      : { state: 'unreachable', reason: error };
+    return this.readiness.availability;
   }
 
   /**
@@ -118,44 +117,16 @@ export class PostgresCache implements CacheStore {
    * where the database cannot be reached (a later use tries again by itself).
    */
   async initialize(): Promise<void> {
-    this.installing ??= this.runInstall().finally(() => (this.installing = null));
-    await this.installing;
-  }
-
-  private async runInstall(): Promise<void> {
-    try {
-      this.installation = await install(this.connection, {
-        table: this.table,
-        maxTtl: this.maxTtl,
-        partitions: this.options.partitions ?? 0,
-        autoInitialize: this.options.autoInitialize ?? true,
-        watch: this.options.watch ?? [],
-      });
-      this.problem = null;
-    } catch (error) {
-      this.installation = null;
-      this.problem = { error: error as Error, at: Date.now() };
-      throw error;
-    }
-  }
-
-  private async ready(): Promise<Installation> {
-    if (this.installation !== null) return this.installation;
-    if (this.problem !== null && Date.now() - this.problem.at < RETRY_INSTALL_MS)
-      throw new StoreUnavailableError(`the cache's database is not usable: ${this.problem.error.message}`, {
-        cause: this.problem.error,
-      });
-    await this.initialize();
-    return this.installation!;
+    await this.readiness.install();
   }
 
   async recover(): Promise<void> {
-    this.installation = null;
-    await this.initialize();
+    this.readiness.forget();
+    await this.readiness.ready();
   }
 
   async exchange({ since, keys, prove = false }: ExchangeRequest): Promise<ExchangeAnswer | null> {
-    await this.ready();
+    await this.readiness.ready();
     const rows = await this.run(prove ? 'prove' : 'exchange', this.statements[prove ? 'prove' : 'exchange'], [
       since === null ? END_OF_TIME : String(since.lo),
       since === null ? END_OF_TIME : String(since.hi),
@@ -167,9 +138,9 @@ export class PostgresCache implements CacheStore {
   }
 
   async fill(fills: readonly Fill[]): Promise<ReadonlyMap<string, Proof>> {
-    const { cacheId } = await this.ready();
+    const { cacheId } = await this.readiness.ready();
     const fences = fills.map(({ fence }) => storable(fence));
-    const rows = await this.run(
+    const stored = this.run(
       'fill',
       `SELECT * FROM fraiseql_cache.store_${cacheId}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, ${this.maxTtl})`,
       [
@@ -188,35 +159,38 @@ export class PostgresCache implements CacheStore {
         fills.map(({ computeMs }) => computeMs),
       ],
     );
+    const rows = await stored.catch((error: Error) => {
+      throw isRefusedData(error) ? new RefusedValueError(error.message, { cause: error }) : error;
+    });
     return new Map(rows.map(([key, proof]) => [key!, parseProof(proof!)]));
   }
 
   async refence(rows: readonly StoredRow[], fence: Fence): Promise<void> {
+    const { cacheId } = await this.readiness.ready();
     const { lo, hi, open } = storable(fence);
-    const sorted = [...rows].sort((a, b) => (a.key < b.key ? -1 : 1));
-    await this.run('refence', this.statements.refence, [
-      sorted.map(({ key }) => key),
-      sorted.map(({ proofText }) => proofText),
-      sorted.map(() => lo),
-      sorted.map(() => hi),
-      sorted.map(() => `{${open.join(',')}}`),
+    await this.run('refence', `SELECT fraiseql_cache.refence_${cacheId}($1, $2, $3, $4, $5)`, [
+      rows.map(({ key }) => key),
+      rows.map(({ proofText }) => proofText),
+      lo,
+      hi,
+      open,
     ]);
   }
 
   async delete(keys: readonly string[]): Promise<number> {
-    const { cacheId } = await this.ready();
+    const { cacheId } = await this.readiness.ready();
     const [row] = await this.run('delete', `SELECT fraiseql_cache.delete_${cacheId}($1)`, [[...keys].sort()]);
     return Number(row![0]);
   }
 
   async deleteMatching(prefix: string, like: string): Promise<number> {
-    const { cacheId } = await this.ready();
+    const { cacheId } = await this.readiness.ready();
     const [row] = await this.run('delete_like', `SELECT fraiseql_cache.delete_like_${cacheId}($1, $2)`, [prefix, like]);
     return Number(row![0]);
   }
 
   async tagsOf(dependencies: Dependencies): Promise<readonly string[]> {
-    await this.ready();
+    await this.readiness.ready();
     const spec = specText(dependencies);
     if (spec === null) return [];
     const [row] = await this.run('tags', 'SELECT array_to_json(fraiseql_cache.dependency_tags($1::jsonb))', [spec]);
@@ -227,17 +201,17 @@ export class PostgresCache implements CacheStore {
     const values = [specText(dependencies)];
     if (within !== undefined)
       return openTransaction(await within.query('SELECT fraiseql_cache.invalidate($1::jsonb) AS xid', values));
-    await this.ready();
+    await this.readiness.ready();
     await this.run('invalidate', 'SELECT fraiseql_cache.invalidate($1::jsonb)', values);
     return null;
   }
 
   async audit(): Promise<DomainReport> {
-    await this.ready();
+    await this.readiness.ready();
     const report = new Map<string, string | null>();
     for (const [relation, domain, problem] of await this.run(
       'audit',
-      'SELECT relation, domain, problem FROM fraiseql_cache.audit()',
+      'SELECT relation, domain, problem FROM fraiseql_cache.check_domains()',
     )) {
       const found = problem === null ? null : `${relation}: ${problem}`;
       report.set(domain!, [report.get(domain!), found].filter((text) => text != null).join('; ') || null);
@@ -246,17 +220,16 @@ export class PostgresCache implements CacheStore {
   }
 
   async purge(): Promise<PurgeResult> {
-    const { cacheId } = await this.ready();
-    let entries: number | null = 0;
-    for (;;) {
+    const { cacheId } = await this.readiness.ready();
+    let entries: number | null = null;
+    // Between two batches the application may end; what is left is purged by another process, or after the next start.
+    while (this.closing === null) {
       const deleted = await this.purgeBatch(cacheId);
-      if (deleted === null) {
-        entries = entries === 0 ? null : entries;
-        break;
-      }
-      entries += deleted;
+      if (deleted === null) break;
+      entries = (entries ?? 0) + deleted;
       if (deleted < PURGE_BATCH) break;
     }
+    if (this.closing !== null) return { entries, logRows: null };
     const [compacted] = await this.run('compact', 'SELECT fraiseql_cache.compact()');
     return { entries, logRows: compacted![0] === null ? null : Number(compacted![0]) };
   }
@@ -273,12 +246,12 @@ export class PostgresCache implements CacheStore {
 
   /** `VACUUM (ANALYZE)` the cache table and the log. Takes a while on a large table, blocks nobody. */
   async vacuum(): Promise<void> {
-    await this.ready();
-    await this.connection.rows({ text: `VACUUM (ANALYZE) ${this.table.quoted}, fraiseql_cache.log` });
+    await this.readiness.ready();
+    await this.connection.unhurried(`VACUUM (ANALYZE) ${this.table.quoted}, fraiseql_cache.log`);
   }
 
   async stats(): Promise<StoreStats> {
-    await this.ready();
+    await this.readiness.ready();
     const [row] = await this.run('stats', this.statements.stats);
     const [totalEntries, expiredEntries, tableSizeBytes, logSizeBytes] = row!.map(Number) as [
       number,
@@ -294,70 +267,28 @@ export class PostgresCache implements CacheStore {
     return new PostgresCache({ ...this.options, watch: [], ...options, connection: this.connection });
   }
 
-  /** Close the pool if it is the cache's own. */
+  /** Close the pool if it is the cache's own. Statements under way are waited for, later ones refused. */
   async close(): Promise<void> {
     this.release();
-    await this.connection.close();
+    this.readiness.close();
+    await (this.closing ??= this.connection.close());
   }
 
   private async run(name: string, text: string, values?: unknown[]): Promise<TextRows> {
     const query: Statement = { text, values };
-    if (this.options.prepare !== false) query.name = `result_cache_${name}_${this.installation?.cacheId ?? 0}`;
+    if (this.options.prepare !== false)
+      query.name = `result_cache_${name}_${this.readiness.installation?.cacheId ?? 0}`;
     try {
-      return await this.connection.rows(query);
+      const rows = await this.connection.rows(query);
+      this.readiness.succeeded();
+      return rows;
     } catch (error) {
+      if (isUnreachable(error)) throw this.readiness.failed(error as Error);
       // Somebody dropped the table or the schema: make everything anew at the next use.
-      if (['42P01', '42883', '3F000'].includes((error as { code?: string }).code ?? '')) this.installation = null;
+      if (isMissingObject(error)) this.readiness.forget();
       throw error;
     }
   }
-}
-
-function parseAnswer(rows: TextRows): ExchangeAnswer | null {
-  const header = rows.find(([key]) => key === null)?.[1];
-  if (header == null) return null;
-  const lines = header.split('\n');
-  const [snapshot, incarnation, horizon, now] = lines[0]!.split(' ');
-  return {
-    fence: parseSnapshot(snapshot!, incarnation!),
-    horizon: Number(horizon),
-    now: Number(now),
-    touched: lines.length - 1 > MOST_TOUCHES ? 'everything' : lines.slice(1).map(parseTouch),
-    rows: rows.flatMap(([key, proof, types, json]) =>
-      key === null ? [] : parseRow(key!, proof!, types ?? null, json!),
-    ),
-  };
-}
-
-/** `123 tag`, or `123+tag` for a settled one. */
-function parseTouch(line: string): Touch {
-  const end = /[ +]/.exec(line)!.index;
-  return { xid: Number(line.slice(0, end)), settled: line[end] === '+', tag: line.slice(end + 1) };
-}
-
-/** Rows that other versions or other hands wrote are not there, as far as this one is concerned. */
-function parseRow(key: string, proofText: string, types: string | null, json: string): StoredRow[] {
-  try {
-    return [{ key, proof: parseProof(proofText), proofText, json, types }];
-  } catch {
-    return [];
-  }
-}
-
-function parseProof(text: string): Proof {
-  const [lo, hi, open, incarnation, expiresAt, cachedAt, computeMs, tags] = JSON.parse(text) as [
-    number,
-    number,
-    number[],
-    string,
-    number,
-    number,
-    number | null,
-    string[],
-  ];
-  if (!Number.isSafeInteger(lo) || !Number.isSafeInteger(hi) || !Array.isArray(open) || !Array.isArray(tags))
-    throw new TypeError('not a proof');
-  return { fence: { lo, hi, open, incarnation }, expiresAt, cachedAt, computeMs, tags };
 }
 
 /** A `pg` client answers `{ rows }`, TypeORM the rows themselves. */
@@ -366,15 +297,4 @@ function openTransaction(result: unknown): number | null {
     { xid?: string | null }[] | undefined;
   const xid = rows?.[0]?.xid;
   return xid == null ? null : Number(xid);
-}
-
-function specText({ domains, free, rows }: Dependencies): string | null {
-  if (domains.length === 0 && free.length === 0 && rows.length === 0) return null;
-  return JSON.stringify({ domains, free, rows }, (_, value: unknown) =>
-    typeof value === 'bigint' ? String(value) : value,
-  );
-}
-
-function arrayLiteral(values: readonly string[]): string {
-  return `{${values.map((value) => `"${value.replace(/["\\]/g, '\\$&')}"`).join(',')}}`;
 }

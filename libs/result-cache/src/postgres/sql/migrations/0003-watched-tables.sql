@@ -197,6 +197,21 @@ BEGIN
   RETURN QUERY SELECT a.relation, a.domain, a.problem FROM fraiseql_cache.audit() a;
 END $$;
 
+-- Whether a table, its partitions and its children are watched exactly like this already. Takes no lock and needs no
+-- rights, so that a process which may not create triggers can see that it need not.
+CREATE FUNCTION fraiseql_cache.is_watched(p_relation regclass, p_domain text, p_tenant_column text DEFAULT NULL,
+  p_tag_columns jsonb DEFAULT NULL, p_row_limit integer DEFAULT 100) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  WITH RECURSIVE family AS (
+    SELECT p_relation::oid AS oid UNION SELECT h.inhrelid FROM family f JOIN pg_inherits h ON h.inhparent = f.oid
+  )
+  SELECT NOT EXISTS (
+    SELECT FROM family f LEFT JOIN fraiseql_cache.watched w ON w.relation = f.oid
+     WHERE w.id IS NULL OR w.domain <> p_domain OR w.tenant_column IS DISTINCT FROM p_tenant_column OR w.row_limit <> p_row_limit
+        OR w.tag_columns <> fraiseql_cache.usable_tag_columns(f.oid, p_tenant_column, p_tag_columns))
+    AND NOT EXISTS (SELECT FROM fraiseql_cache.audit() a JOIN family f ON f.oid = a.relation WHERE a.problem IS NOT NULL);
+$$;
+
 -- Install (or bring up to date) the triggers of one table and, if it has any, its partitions and children.
 -- Does nothing, and takes no lock on the table, where everything is as asked already.
 CREATE FUNCTION fraiseql_cache.watch(p_relation regclass, p_domain text, p_tenant_column text DEFAULT NULL,
@@ -213,6 +228,9 @@ BEGIN
   END IF;
   IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = p_relation AND c.relkind IN ('r', 'p')) THEN
     RAISE EXCEPTION '% is not a table; watch the tables behind it instead', p_relation USING ERRCODE = 'wrong_object_type';
+  END IF;
+  IF fraiseql_cache.is_watched(p_relation, p_domain, p_tenant_column, p_tag_columns, p_row_limit) THEN
+    RETURN false;
   END IF;
   PERFORM pg_advisory_xact_lock(hashtext('fraiseql_cache.watch'));
 

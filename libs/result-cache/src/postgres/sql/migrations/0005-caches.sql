@@ -45,7 +45,8 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
   SELECT pg_current_xact_id()::text::bigint;
 $$;
 
--- The source of a cache's store function. Keys are sorted, because two batches that share keys would otherwise deadlock.
+-- The source of a cache's store function. Whatever writes or deletes several entries locks them in the order of their
+-- keys, because two batches that share keys would otherwise deadlock.
 CREATE FUNCTION fraiseql_cache.store_source(p_table text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT format($source$
@@ -53,7 +54,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   RETURN QUERY
   INSERT INTO %1$s AS c (cache_key, cache_value, value_types, expires_at, tags, lo, hi, open, incarnation, proof, cached_at, tenant_id, view_name, compute_ms, value_bytes)
-  SELECT u.key, u.value::json, u.types, l.cached_at + l.ttl, n.tags, u.lo, u.hi, u.open::bigint[], u.incarnation,
+  SELECT DISTINCT ON (u.key COLLATE "C") u.key, u.value::json, u.types, l.cached_at + l.ttl, n.tags, u.lo, u.hi, u.open::bigint[], u.incarnation,
          json_build_array(u.lo, u.hi, u.open::bigint[], u.incarnation, floor(extract(epoch FROM l.cached_at + l.ttl) * 1000)::bigint,
                           floor(extract(epoch FROM l.cached_at) * 1000)::bigint, u.compute_ms, n.tags)::text,
          l.cached_at, u.tenant, u.view, u.compute_ms, octet_length(u.value)
@@ -63,7 +64,7 @@ BEGIN
     CROSS JOIN LATERAL (SELECT CASE WHEN u.spec IS NULL THEN u.tags::text[] ELSE u.tags::text[] || fraiseql_cache.dependency_tags(u.spec::jsonb) END AS tags) n
     -- A fence of another incarnation, or from below the horizon, proves nothing any more.
     JOIN fraiseql_cache.incarnation i ON i.id = u.incarnation AND i.xmin = i.born AND u.lo >= i.horizon
-   ORDER BY u.key
+   ORDER BY u.key COLLATE "C", u.hi DESC
   ON CONFLICT ON CONSTRAINT %2$I DO UPDATE SET cache_value = EXCLUDED.cache_value, value_types = EXCLUDED.value_types, expires_at = EXCLUDED.expires_at,
     tags = EXCLUDED.tags, lo = EXCLUDED.lo, hi = EXCLUDED.hi, open = EXCLUDED.open, incarnation = EXCLUDED.incarnation, proof = EXCLUDED.proof,
     cached_at = EXCLUDED.cached_at, tenant_id = EXCLUDED.tenant_id, view_name = EXCLUDED.view_name, compute_ms = EXCLUDED.compute_ms, value_bytes = EXCLUDED.value_bytes
@@ -131,7 +132,19 @@ BEGIN
        p_open text[], p_incarnation uuid[], p_ttl_ms bigint[], p_tenants text[], p_views text[], p_compute_ms real[], p_max_ttl integer)
      RETURNS TABLE (key text, proof text) LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
     cache.id, fraiseql_cache.store_source(qualified));
-  -- Expired entries, and those no process can ever use again; at most so many, so that a purge never holds many row locks.
+  -- A row that one process proved is given the proving snapshot as its fence, so that the next one need not ask. Only the
+  -- very row that was proved: its proof text names fence, incarnation, expiry and the moment it was stored. Rows that
+  -- somebody else is at are left alone, so that this never waits.
+  EXECUTE format(
+    'CREATE FUNCTION fraiseql_cache.refence_%s(p_keys text[], p_proofs text[], p_lo bigint, p_hi bigint, p_open bigint[]) RETURNS void
+     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
+    cache.id, format(
+      'WITH proven AS MATERIALIZED (
+         SELECT c.cache_key FROM unnest(p_keys, p_proofs) AS n (key, proof) JOIN %1$s c ON c.cache_key = n.key AND c.proof = n.proof FOR NO KEY UPDATE OF c SKIP LOCKED)
+       UPDATE %1$s c SET lo = p_lo, hi = p_hi, open = p_open,
+              proof = json_build_array(p_lo, p_hi, p_open, c.incarnation, c.proof::json -> 4, c.proof::json -> 5, c.compute_ms, c.tags)::text
+         FROM proven p WHERE c.cache_key = p.cache_key', qualified));
+  -- Expired entries; at most so many, so that a purge never holds many row locks.
   EXECUTE format(
     'CREATE FUNCTION fraiseql_cache.purge_%s(p_most integer) RETURNS bigint LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
     cache.id, format(
@@ -143,14 +156,17 @@ BEGIN
     'CREATE FUNCTION fraiseql_cache.delete_%s(p_keys text[]) RETURNS bigint LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
     cache.id, format(
       'SELECT fraiseql_cache.touch(ARRAY(SELECT ''!'' || k.key FROM unnest(p_keys) AS k (key)));
-       WITH gone AS (DELETE FROM %s c WHERE c.cache_key = ANY (p_keys) RETURNING c.expires_at)
+       WITH doomed AS MATERIALIZED (SELECT c.cache_key FROM %1$s c WHERE c.cache_key = ANY (p_keys) ORDER BY c.cache_key FOR UPDATE),
+            gone AS (DELETE FROM %1$s c USING doomed d WHERE c.cache_key = d.cache_key RETURNING c.expires_at)
        SELECT count(*) FROM gone WHERE gone.expires_at > now()', qualified));
   EXECUTE format(
     'CREATE FUNCTION fraiseql_cache.delete_like_%s(p_from text, p_like text) RETURNS bigint LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
     cache.id, format(
       'SELECT fraiseql_cache.touch(ARRAY[''~'', ''~'' || p_like]);
-       WITH gone AS (DELETE FROM %s c WHERE starts_with(c.cache_key, p_from) AND c.cache_key >= p_from AND c.cache_key LIKE p_like RETURNING 1)
-       SELECT count(*) FROM gone', qualified));
-  PERFORM fraiseql_cache.bind_to_extension(f.name || '_' || cache.id) FROM unnest(ARRAY['store', 'purge', 'delete', 'delete_like']) AS f (name);
+       WITH doomed AS MATERIALIZED (SELECT c.cache_key FROM %1$s c WHERE starts_with(c.cache_key, p_from) AND c.cache_key >= p_from AND c.cache_key LIKE p_like
+                                     ORDER BY c.cache_key FOR UPDATE),
+            gone AS (DELETE FROM %1$s c USING doomed d WHERE c.cache_key = d.cache_key RETURNING c.expires_at)
+       SELECT count(*) FROM gone WHERE gone.expires_at > now()', qualified));
+  PERFORM fraiseql_cache.bind_to_extension(f.name || '_' || cache.id) FROM unnest(ARRAY['store', 'refence', 'purge', 'delete', 'delete_like']) AS f (name);
   RETURN cache.id;
 END $$;

@@ -1,0 +1,68 @@
+import { type PostgresCacheOptions } from './postgres-cache.js';
+import { migrations, quoteIdentifier } from './sql.js';
+import { parseTableName, type TableName } from './table-name.js';
+import { type WatchedTable } from './watched-table.js';
+
+const DEFAULT_TABLE = 'fraiseql_cache';
+const DEFAULT_MAX_TTL = 86_400;
+
+export interface InstallScriptOptions extends Pick<
+  PostgresCacheOptions,
+  'tableName' | 'maxTtl' | 'partitions' | 'watch'
+> {
+  /** The role that the application connects as, if it is not the one that runs the script: it is given what it needs. */
+  role?: string;
+}
+
+/**
+ * Everything that `initialize()` would do in an empty database, as one transaction for an administrator or a migration.
+ * Give it the options of the cache.
+ *
+ * @throws CacheConfigurationError for a wrong table name.
+ * @example
+ * writeFileSync('cache.sql', installScript({ watch: [{ table: 'users', domain: 'user' }], role: 'app' }));
+ */
+export function installScript({ tableName, maxTtl, partitions, watch = [], role }: InstallScriptOptions = {}): string {
+  const table = parseTableName(tableName ?? DEFAULT_TABLE);
+  return [
+    'BEGIN;',
+    'CREATE SCHEMA fraiseql_cache;',
+    ...migrations().map(
+      ({ name, sql }) => `${sql.trim()}\nINSERT INTO fraiseql_cache.migration (name) VALUES (${literal(name)});`,
+    ),
+    createCacheCall(table, maxTtl ?? DEFAULT_MAX_TTL, partitions ?? 0),
+    'SELECT fraiseql_cache.ensure_incarnation();',
+    ...watch.map(watchCall),
+    ...(role === undefined ? [] : grants(table, role)),
+    'COMMIT;',
+    '',
+  ].join('\n\n');
+}
+
+/** The call that makes the table of a cache. */
+export function createCacheCall({ schema, table }: TableName, maxTtl: number, partitions: number): string {
+  return `SELECT fraiseql_cache.create_cache(${literal(schema)}, ${literal(table)}, ${maxTtl}, ${partitions});`;
+}
+
+/** The call that makes the triggers of a table. */
+export function watchCall({ table, domain, tenantColumn, tagColumns }: WatchedTable): string {
+  const rest = [tenantColumn, tagColumns && JSON.stringify(tagColumns)].map((value) =>
+    value ? literal(value) : 'NULL',
+  );
+  return `SELECT fraiseql_cache.watch(${literal(table)}, ${literal(domain)}, ${rest.join(', ')});`;
+}
+
+/** What a role needs to use a cache that belongs to another. Everything else goes through functions, which all may call. */
+export function grants({ schema, quoted }: TableName, role: string): string[] {
+  const to = quoteIdentifier(role);
+  return [
+    ...[...new Set(['fraiseql_cache', schema])].map(
+      (name) => `GRANT USAGE ON SCHEMA ${quoteIdentifier(name)} TO ${to};`,
+    ),
+    `GRANT SELECT ON fraiseql_cache.migration, fraiseql_cache.caches, ${quoted} TO ${to};`,
+  ];
+}
+
+function literal(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
+}

@@ -1,0 +1,90 @@
+import { type CacheStore } from '../core/store.js';
+import { type WatchedTable } from '../postgres/watched-table.js';
+import { dependencyCases } from './contract/dependency-cases.js';
+import { exchangeCases } from './contract/exchange-cases.js';
+import { fillCases } from './contract/fill-cases.js';
+import { housekeepingCases } from './contract/housekeeping-cases.js';
+import { invalidationCases } from './contract/invalidation-cases.js';
+import { lossCases } from './contract/loss-cases.js';
+import { World } from './contract/world.js';
+
+/** A connection to the database; a connected `pg.Client` is one. */
+export interface ContractClient {
+  query(text: string, values?: unknown[]): Promise<{ rows: any[] }>;
+  end(): Promise<void>;
+}
+
+/** What the contract needs from whoever implements a store: a database of its own, and ways to reach it. */
+export interface StoreHost {
+  /** A connection of its own to the database whose writes the store must notice. The contract ends it. */
+  connect(): Promise<ContractClient>;
+  /**
+   * The store under test, ready for use, with these tables watched. Called more than once: each call gives the same
+   * store as another process would have it.
+   */
+  open(watch: readonly WatchedTable[]): Promise<CacheStore>;
+  /** Do to the store what a crash of its servers does: entries, log and incarnation are lost at once. */
+  crash(): Promise<void>;
+  /** Close what `open` opened, and drop the database. */
+  close(): Promise<void>;
+}
+
+/** One sentence of the contract. */
+export interface ContractCase {
+  readonly name: string;
+  /** @throws AssertionError where the store does not keep it. */
+  run(): Promise<void>;
+}
+
+export interface StoreContract {
+  /** To be run one after the other, in this order: the last ones crash the store. */
+  readonly cases: readonly ContractCase[];
+  /** Before the first case. */
+  setUp(): Promise<void>;
+  /** After the last case, also after a failure. */
+  tearDown(): Promise<void>;
+}
+
+/**
+ * What a `CacheStore` must do so that the engine above it is never stale, as cases for any test runner.
+ *
+ * @param createHost Makes a host over an empty PostgreSQL database; the contract creates its tables there.
+ * @example
+ * const contract = storeContract(createHost);
+ * beforeAll(contract.setUp);
+ * afterAll(contract.tearDown);
+ * for (const { name, run } of contract.cases) it(name, run);
+ */
+export function storeContract(createHost: () => Promise<StoreHost>): StoreContract {
+  let host: StoreHost | undefined;
+  let world: World | undefined;
+  const all = {
+    ...exchangeCases,
+    ...fillCases,
+    ...dependencyCases,
+    ...invalidationCases,
+    ...housekeepingCases,
+    ...lossCases,
+  };
+  return {
+    cases: Object.entries(all).map(([name, run]) => ({
+      name,
+      run: async () => {
+        if (world === undefined) throw new Error('call setUp() of the store contract before its cases');
+        try {
+          await run(world);
+        } finally {
+          await world.endTransactions();
+        }
+      },
+    })),
+    setUp: async () => {
+      host = await createHost();
+      world = await World.create(host);
+    },
+    tearDown: async () => {
+      await world?.close();
+      await host?.close();
+    },
+  };
+}
