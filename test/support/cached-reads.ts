@@ -77,5 +77,10 @@ export class CachedReads {
 }
 
 export function nameOf(scope: Scope): string {
-  return typeof scope === 'string' ? scope : `${scope[0]} ${JSON.stringify(scope[1])}`;
+  if (typeof scope === 'string') return scope;
+  const [table, values] = scope;
+  const named = Object.entries(values).map(
+    ([column, value]) => `${column}=${typeof value === 'string' ? JSON.stringify(value) : `${typeof value} ${value}`}`,
+  );
+  return `${table} ${named.join()}`;
 }
