@@ -21,7 +21,7 @@ CREATE UNLOGGED TABLE fraiseql_cache.log (
   PRIMARY KEY (tag, xid)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 
-COMMENT ON COLUMN fraiseql_cache.log.operation IS 'i(nsert), u(pdate), d(elete), t(runcate), w(atch installed), x = explicit';
+COMMENT ON COLUMN fraiseql_cache.log.operation IS 'i(nsert), u(pdate), d(elete), t(runcate), m(oved between partitions), x = explicit';
 
 CREATE INDEX log_xid_idx ON fraiseql_cache.log (xid);
 CREATE INDEX log_settled_tag_idx ON fraiseql_cache.log (tag, xid) WHERE settled;

@@ -72,7 +72,8 @@ DECLARE
   new_tenants text; -- a query for the tenants of new rows
   -- OLD and NEW both count: a row that moves from one author to another concerns both.
   tables text[] := CASE p_operation WHEN 'insert' THEN ARRAY['new_rows'] WHEN 'delete' THEN ARRAY['old_rows']
-                                    WHEN 'update' THEN ARRAY['new_rows', 'old_rows'] ELSE '{}' END;
+                                    WHEN 'update' THEN ARRAY['new_rows', 'old_rows']
+                                    WHEN 'move' THEN ARRAY['(SELECT NEW.*)', '(SELECT OLD.*)'] ELSE '{}' END;
   insertion text := concat_ws(E'\n',
     '    INSERT INTO fraiseql_cache.log (tag, xid, relation, operation, at, application)',
     format('    SELECT %L, this, TG_RELID, %L::"char", clock_timestamp(), current_setting(''application_name'')',
@@ -103,7 +104,10 @@ BEGIN
     '  changed bigint;',
     'BEGIN',
     CASE WHEN p_operation <> 'truncate' THEN concat_ws(E'\n',
-      format('  SELECT count(*) INTO changed FROM (SELECT FROM %s LIMIT %s) AS few;', tables[1], w.row_limit + 1),
+      format('  SELECT count(*) INTO changed FROM (SELECT FROM %s LIMIT %s) AS few;',
+        -- One row at a time cannot count the rows of its statement; what the transaction has logged bounds the log as well.
+        CASE p_operation WHEN 'move' THEN '(SELECT UNION ALL SELECT FROM fraiseql_cache.log l WHERE l.xid = pg_current_xact_id()::text::bigint) logged'
+                         ELSE tables[1] END, w.row_limit + 1),
       '  IF changed = 0 THEN RETURN NULL; END IF;') END,
     '  this := pg_current_xact_id()::text::bigint;',
     -- One INSERT, since every statement of a trigger costs its start. The domain's own row says who wrote.
@@ -119,6 +123,22 @@ BEGIN
     '  RETURN NULL;',
     'END');
 END $$;
+
+-- A row that MERGE moves to another partition is in no transition table (PostgreSQL 15 to 18), and if nothing else changed
+-- the UPDATE triggers see a statement without rows. Row triggers do see it, as a DELETE and an INSERT. They count from
+-- the first UPDATE of a partitioned table in a transaction on: before it their WHEN is all that they cost.
+CREATE FUNCTION fraiseql_cache.expect_moves() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM set_config('fraiseql_cache.moving', 'on', true);
+  RETURN NULL;
+END $$;
+
+-- The kinds of trigger function that a relation has.
+CREATE FUNCTION fraiseql_cache.trigger_kinds(p_relation regclass) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN ARRAY['insert', 'update', 'delete', 'truncate']
+  || CASE (SELECT c.relkind FROM pg_class c WHERE c.oid = p_relation) WHEN 'p' THEN ARRAY['move'] ELSE '{}' END;
 
 -- Void whatever a domain has: its own tag and the "some rows" tag of each of its columns.
 CREATE FUNCTION fraiseql_cache.domain_tags(p_domain text) RETURNS text[]
@@ -146,6 +166,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     CASE
       WHEN c.oid IS NULL THEN format('it no longer exists; if that is meant: SELECT fraiseql_cache.unwatch(%s)', f.oid)
       WHEN w.id IS NULL THEN 'a partition or child table without triggers'
+      WHEN EXISTS (SELECT FROM pg_proc p WHERE p.oid = to_regprocedure(format('fraiseql_cache.touch_%s_update()', w.id))
+                      AND p.prosrc <> fraiseql_cache.touch_source(w, 'update')) THEN 'triggers made for columns as they were before an ALTER TABLE'
+      WHEN c.relkind = 'p' AND 2 > (SELECT count(*) FROM pg_trigger t WHERE t.tgrelid = f.oid AND t.tgenabled = 'A'
+                      AND t.tgname IN ('fraiseql_cache_moving', 'fraiseql_cache_move_' || w.id)) THEN 'the triggers for rows that move between partitions are missing or not ENABLE ALWAYS'
       WHEN s.subscribed THEN 'fed by logical replication, which fires no statement triggers'
       ELSE (SELECT string_agg(format('trigger %s is %s', n.name, CASE WHEN t.oid IS NULL THEN 'missing' ELSE 'not ENABLE ALWAYS' END), '; ' ORDER BY n.name)
               FROM unnest(ARRAY['insert', 'update', 'delete', 'truncate']) AS o (operation)
@@ -250,10 +274,18 @@ BEGIN
         tag_columns = EXCLUDED.tag_columns, row_limit = EXCLUDED.row_limit, child = EXCLUDED.child
       RETURNING * INTO wanted;
 
-    FOREACH operation IN ARRAY ARRAY['insert', 'update', 'delete', 'truncate'] LOOP
+    FOREACH operation IN ARRAY fraiseql_cache.trigger_kinds(p_relation) LOOP
       EXECUTE format('CREATE OR REPLACE FUNCTION fraiseql_cache.touch_%s_%s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
         wanted.id, operation, fraiseql_cache.touch_source(wanted, operation));
       PERFORM fraiseql_cache.bind_to_extension(format('touch_%s_%s', wanted.id, operation));
+      IF operation = 'move' THEN
+        EXECUTE format('CREATE OR REPLACE TRIGGER fraiseql_cache_moving BEFORE UPDATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION fraiseql_cache.expect_moves()', p_relation);
+        -- Copied to every partition, also to those of a partition that has one itself: hence the number in the name.
+        EXECUTE format('CREATE OR REPLACE TRIGGER fraiseql_cache_move_%s AFTER INSERT OR DELETE ON %s FOR EACH ROW
+          WHEN (current_setting(''fraiseql_cache.moving'', true) = ''on'') EXECUTE FUNCTION fraiseql_cache.touch_%1$s_move()', wanted.id, p_relation);
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER fraiseql_cache_moving, ENABLE ALWAYS TRIGGER fraiseql_cache_move_%s', p_relation, wanted.id);
+        CONTINUE;
+      END IF;
       EXECUTE format('CREATE OR REPLACE TRIGGER fraiseql_cache_%s AFTER %s ON %s %s FOR EACH STATEMENT EXECUTE FUNCTION fraiseql_cache.touch_%s_%1$s()',
         operation, upper(operation), p_relation,
         CASE operation WHEN 'insert' THEN 'REFERENCING NEW TABLE AS new_rows'
@@ -268,7 +300,10 @@ BEGIN
   END IF;
 
   FOR child IN SELECT h.inhrelid::regclass FROM pg_inherits h WHERE h.inhparent = p_relation LOOP
-    done := fraiseql_cache.watch(child, p_domain, p_tenant_column, p_tag_columns, p_row_limit) OR done;
+    -- Not "watch(...) OR done": where done is true the call may be left out.
+    IF fraiseql_cache.watch(child, p_domain, p_tenant_column, p_tag_columns, p_row_limit) THEN
+      done := true;
+    END IF;
   END LOOP;
   RETURN done;
 END $$;
@@ -289,6 +324,11 @@ BEGIN
   END IF;
   FOREACH operation IN ARRAY ARRAY['insert', 'update', 'delete', 'truncate'] LOOP
     IF EXISTS (SELECT FROM pg_class c WHERE c.oid = p_relation) THEN
+  FOREACH operation IN ARRAY fraiseql_cache.trigger_kinds(p_relation) LOOP
+    IF operation = 'move' THEN
+      EXECUTE format('DROP TRIGGER IF EXISTS fraiseql_cache_moving ON %s', p_relation);
+      EXECUTE format('DROP TRIGGER IF EXISTS fraiseql_cache_move_%s ON %s', gone.id, p_relation);
+    ELSE
       EXECUTE format('DROP TRIGGER IF EXISTS fraiseql_cache_%s ON %s', operation, p_relation);
     END IF;
     EXECUTE format('DROP FUNCTION IF EXISTS fraiseql_cache.touch_%s_%s()', gone.id, operation);
