@@ -322,10 +322,10 @@ BEGIN
   IF gone.id IS NULL THEN
     RETURN false;
   END IF;
-  FOREACH operation IN ARRAY ARRAY['insert', 'update', 'delete', 'truncate'] LOOP
-    IF EXISTS (SELECT FROM pg_class c WHERE c.oid = p_relation) THEN
-  FOREACH operation IN ARRAY fraiseql_cache.trigger_kinds(p_relation) LOOP
-    IF operation = 'move' THEN
+  FOREACH operation IN ARRAY ARRAY['insert', 'update', 'delete', 'truncate', 'move'] LOOP
+    IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = p_relation) THEN
+      NULL; -- its triggers went with it
+    ELSIF operation = 'move' THEN
       EXECUTE format('DROP TRIGGER IF EXISTS fraiseql_cache_moving ON %s', p_relation);
       EXECUTE format('DROP TRIGGER IF EXISTS fraiseql_cache_move_%s ON %s', gone.id, p_relation);
     ELSE
