@@ -234,6 +234,19 @@ describe('no two callers share a mutable object', () => {
     expect(service.calls).toBe(1);
   });
 
+  it('while it is being stored: who comes then gets what was computed, not what its owner made of it', async () => {
+    const [service, nest] = await started(serviceOf(fresh));
+    let release!: () => void;
+    const gate = new Promise<void>((resolve) => (release = resolve));
+    const { store } = nest.cache.engine;
+    const fill = store.fill.bind(store);
+    store.fill = async (fills) => gate.then(() => fill(fills));
+    spoil(await service.read());
+    expect(await service.read()).toEqual(fresh());
+    release();
+    expect(service.calls).toBe(1);
+  });
+
   it('on hits, also of one turn', async () => {
     const [service, nest] = await started(serviceOf(fresh));
     await service.read();

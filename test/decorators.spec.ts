@@ -25,6 +25,7 @@ import {
 } from '@nestjs/common';
 import { Exclude, Expose } from 'class-transformer';
 import { CacheConfigurationError, CacheResult, InvalidatesDomain } from 'nestjs-result-cache';
+import { setImmediate as turn } from 'node:timers/promises';
 import { map, type Observable } from 'rxjs';
 import { createDatabase, type TestDatabase } from './support/database.js';
 import { closeNest, startNest, type StartedNest } from './support/nest.js';
@@ -323,6 +324,22 @@ describe('@InvalidatesDomain', () => {
     expect(await elsewhere.prices()).toBe(before);
     expect(await prices.write()).toBe('written');
     expect(await elsewhere.prices()).toBe(101);
+  });
+
+  it.each([false, true])('waits for it, whether or not the method throws: %s', async (failing) => {
+    const { nest, prices } = await start();
+    prices.failing = failing;
+    const { store } = nest.cache.engine;
+    const invalidate = store.invalidate.bind(store);
+    const order: string[] = [];
+    store.invalidate = async (dependencies) => {
+      await turn();
+      await invalidate(dependencies);
+      order.push('void');
+    };
+    await prices.write().catch(() => undefined);
+    order.push('answered');
+    expect(order).toEqual(['void', 'answered']);
   });
 
   it('does so too when the method throws, and the error stays what it is', async () => {

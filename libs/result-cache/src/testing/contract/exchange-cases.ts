@@ -52,7 +52,7 @@ export const exchangeCases: Cases = {
 
   'exchange tells of a transaction that the fence saw running': async (world) => {
     const slow = await world.begin();
-    await world.sql('UPDATE contract_other SET id = id WHERE false; SELECT pg_current_xact_id()');
+    await world.sql('SELECT pg_current_xact_id()');
     const since = await world.fence();
     assert.ok(since.open.includes(slow.xid) && since.hi > slow.xid);
     await slow.query('UPDATE contract_item SET label = label WHERE id = 1');
@@ -101,10 +101,11 @@ export const exchangeCases: Cases = {
   },
 
   'exchange with "prove" knows what a fence saw running': async (world) => {
-    const slow = await world.begin();
-    const other = await world.begin();
-    const { key } = await world.keep({ domains: ['item'] });
-    await other.query('COMMIT');
+    const [slow, idle] = [await world.begin(), await world.begin()];
+    await world.sql('SELECT pg_current_xact_id()');
+    const { key, proof } = await world.keep({ domains: ['item'] });
+    assert.ok([slow, idle].every(({ xid }) => proof.fence.open.includes(xid)));
+    await idle.query('COMMIT');
     await world.assertValid(key, 'after a transaction that touched nothing');
     await slow.query('UPDATE contract_item SET label = label WHERE id = 1');
     await world.assertValid(key, 'before the commit');

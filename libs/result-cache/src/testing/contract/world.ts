@@ -102,7 +102,7 @@ export class World {
       json: '"value"',
       types: null,
       fence: given.fence ?? (await this.fence()),
-      ttlMs: 60_000,
+      ttlMs: 3_600_000,
       tags: [],
       dependencies: NO_DEPENDENCIES,
       tenantId: null,
