@@ -334,8 +334,9 @@ describe('@InvalidatesDomain', () => {
     const order: string[] = [];
     store.invalidate = async (dependencies) => {
       await turn();
-      await invalidate(dependencies);
+      const transaction = await invalidate(dependencies);
       order.push('void');
+      return transaction;
     };
     await prices.write().catch(() => undefined);
     order.push('answered');

@@ -284,14 +284,19 @@ describe('a value that the server refuses', () => {
 
   it('is not looked for where the database is gone: one attempt for the whole batch', async () => {
     const { cache, store } = await openCache(database, { watch });
-    const fence = await cache.fence();
     const fill = jest.spyOn(store, 'fill');
+    let proceed!: () => void;
+    const halted = new Promise<void>((resolve) => (proceed = resolve));
+    const values = Array.from({ length: 400 }, (_, n) =>
+      cache.getOrSet(`k${n}`, () => halted.then(() => n), { untracked: true }),
+    );
+    // All of them have their fence and compute.
+    await cache.fence();
     await server.halt();
     try {
-      const stored = await Promise.all(
-        Array.from({ length: 400 }, (_, n) => cache.set(`k${n}`, n, { tags: ['t'], fence })),
-      );
-      expect(stored).not.toContain(true);
+      proceed();
+      await Promise.all(values);
+      await cache.drain();
       expect(fill).toHaveBeenCalledTimes(1);
     } finally {
       await server.restart();

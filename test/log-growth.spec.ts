@@ -1,3 +1,4 @@
+import { startServer, type EmbeddedServer } from '@workspace/embedded-server';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { closeCaches, openCache, type TestCache } from './support/caches.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
@@ -7,11 +8,14 @@ const MAX_TTL = 300;
 const MINUTES = 60;
 const TAGS = 1_000_000;
 
+// A server of its own: the horizon waits for the oldest transaction of the whole server, and other specs have slow ones.
+let server: EmbeddedServer;
 let database: TestDatabase;
 let one: TestCache;
 
 beforeAll(async () => {
-  database = await createDatabase();
+  server = await startServer();
+  database = await createDatabase({ server: server.url() });
   await database.pool.query('CREATE TABLE users (id int PRIMARY KEY); INSERT INTO users VALUES (1)');
   one = await openCache(
     database,
@@ -23,6 +27,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await closeCaches();
   await database.drop();
+  await server.stop();
 });
 
 const purgeAt = async (minute: number): Promise<void> => {
