@@ -349,7 +349,9 @@ export class ResultCache {
         if (!(encoded instanceof UnstorableValueError)) return true;
         // Too large to store is not too large to share, as far as its end is data too; looked at only for those who wait.
         const isCut = encoded.reason === 'too-large';
-        return isCut && computation.isJoined && !(this.encode(result, policy, Infinity) instanceof UnstorableValueError);
+        return (
+          isCut && computation.isJoined && !(this.encode(result, policy, Infinity) instanceof UnstorableValueError)
+        );
       });
       const computeMs = this.clock.monotonic() - started;
       this.recorder.computed(policy.view, computeMs);
