@@ -63,19 +63,17 @@ export class CacheRegistry {
     }
     const prefix = options.prefix ?? `${this.options.prefix ?? 'fraiseql'}.${name}`;
     const service = this.service(this.storeFor(options, where), options, name, prefix);
-    const twin = this.services.find(
-      (other) =>
-        other.engine.store === service.engine.store && other.keys.tenantPrefix() === service.keys.tenantPrefix(),
-    );
+    // In different tables too: a deleted key is void wherever it stands.
+    const twin = this.services.find((other) => other.keys.tenantPrefix() === service.keys.tenantPrefix());
     if (twin !== undefined)
       throw new CacheConfigurationError(
-        `the caches '${twin.name}' and '${name}' have the same table and prefix and would mix up their entries; give one of them another prefix`,
+        `the caches '${twin.name}' and '${name}' have the same prefix, so each would find or delete the other's entries; give one of them another prefix`,
       );
     this.named.set(name, { settings, service });
     return service;
   }
 
-  /** The table's one store: two on a table could not tell that their caches share a prefix. */
+  /** The table's one store: two on a table would ask twice what one statement answers. */
   private storeFor({ tableName, maxTtl, partitions }: NamedCacheOptions, where: string): PostgresCache {
     const { quoted } = tableName === undefined ? this.store.table : parseTableName(tableName);
     const own = quoted === this.store.table.quoted;

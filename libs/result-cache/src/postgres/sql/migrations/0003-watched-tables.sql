@@ -195,6 +195,7 @@ CREATE FUNCTION fraiseql_cache.check_domains() RETURNS TABLE (relation regclass,
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+  lost_domains text[];
   healed text[];
   gone regclass;
 BEGIN
@@ -208,8 +209,15 @@ BEGIN
       DELETE FROM fraiseql_cache.watched w WHERE w.relation = gone;
     END;
   END LOOP;
-  INSERT INTO fraiseql_cache.untracked (domain)
-    SELECT DISTINCT a.domain FROM fraiseql_cache.audit() a WHERE a.problem IS NOT NULL ON CONFLICT DO NOTHING;
+  -- What is stored already may have been missed by a write, and nothing says since when.
+  WITH lost AS (
+    INSERT INTO fraiseql_cache.untracked (domain)
+      SELECT DISTINCT a.domain FROM fraiseql_cache.audit() a WHERE a.problem IS NOT NULL ON CONFLICT DO NOTHING RETURNING domain
+  )
+  SELECT array_agg(l.domain) INTO lost_domains FROM lost l;
+  IF lost_domains IS NOT NULL THEN
+    PERFORM fraiseql_cache.touch_domains(lost_domains);
+  END IF;
   WITH fine AS (
     DELETE FROM fraiseql_cache.untracked u
      WHERE NOT EXISTS (SELECT FROM fraiseql_cache.audit() a WHERE a.domain = u.domain AND a.problem IS NOT NULL) RETURNING u.domain
