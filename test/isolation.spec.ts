@@ -161,7 +161,8 @@ describe('tenants', () => {
     let value = 0;
     await fc.assert(
       fc.asyncProperty(steps, async (all) => {
-        await database.pool.query('DELETE FROM fraiseql_cache.fraiseql_cache; DELETE FROM fraiseql_cache."Own table"');
+        // Not by deleting rows: what is in memory is good without them.
+        for (const { engine } of caches) await engine.invalidatePattern('*');
         // What ought to be there: by cache and space, then by key.
         const model = new Map<string, Map<string, number>>();
         for (const { operation, cache: index, space, named, key, pattern } of all) {
