@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { NO_DEPENDENCIES } from 'nestjs-result-cache';
 import { closeCaches, openCache, type TestCache } from './support/caches.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
 
@@ -35,7 +36,14 @@ describe.each(['one table', 'partitions'])('in %s, entries are locked in the ord
   });
 
   const operations: [string, () => Promise<unknown>][] = [
-    ['fill', async () => one.cache.setMany(keys.map((key) => [key, 2]))],
+    [
+      'fill',
+      async () => {
+        const fence = await one.cache.fence();
+        const same = { json: '2', types: null, fence, ttlMs: 60_000, tags: [], dependencies: NO_DEPENDENCIES };
+        await one.store.fill(keys.map((key) => ({ key, ...same, tenantId: null, view: null, computeMs: null })));
+      },
+    ],
     ['delete', async () => one.store.delete(keys)],
     ['deleteMatching', async () => one.store.deleteMatching('', '_')],
   ];

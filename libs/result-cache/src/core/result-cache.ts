@@ -194,7 +194,15 @@ export class ResultCache {
    * const report = await compute();
    * await cache.set('report', report, { domains: ['order'], fence });
    */
-  async set(key: string, value: unknown, options: SetOptions = { untracked: true }): Promise<boolean> {
+  async set(key: string, value: unknown, options?: SetOptions): Promise<boolean> {
+    return (await this.setMany([[key, value]], options)) > 0;
+  }
+
+  /** Store several values at once; see {@link set}. Returns how many were stored. */
+  async setMany(
+    entries: Iterable<readonly [key: string, value: unknown]>,
+    options: SetOptions = { untracked: true },
+  ): Promise<number> {
     const dependent = [options.domains, options.tags, options.rows].some(
       (list) => list !== undefined && list.length > 0,
     );
@@ -203,30 +211,23 @@ export class ResultCache {
         'set: a value with domains, tags or rows needs the fence taken before it was computed: const fence = await cache.fence(); …compute…; set(key, value, { …, fence }). Or use getOrSet, which does it',
       );
     const policy = this.policy({ untracked: !dependent, ...options });
-    if ((await this.reads.whyBypassed(policy)) !== null) return false;
-    const fence = await this.renewed(storableKey(key), policy, options.fence);
-    if (fence === null) return false;
-    const { json, types, bytes } = encodeValue(value, { registry: policy.registry, maxBytes: this.maxValueBytes });
-    const { ttlMs, dependencies, view } = policy;
-    const proof = await this.session.fills.add({
+    const { registry, ttlMs, dependencies, view } = policy;
+    const encoded = [...entries].map(([key, value]) => ({
       key: storableKey(key),
-      json,
-      types,
-      fence,
-      ttlMs,
-      tags: [],
-      dependencies,
-      view,
-      computeMs: null,
-      tenantId: options.tenantId ?? null,
+      ...encodeValue(value, { registry, maxBytes: this.maxValueBytes }),
+    }));
+    if (encoded.length === 0 || (await this.reads.whyBypassed(policy)) !== null) return 0;
+    const keys = encoded.map(({ key }) => key);
+    const fence = await this.renewed(keys, policy, options.fence);
+    if (fence === null) return 0;
+    const tenantId = options.tenantId ?? null;
+    const stored = encoded.map(async ({ key, json, types, bytes }) => {
+      const fill = { key, json, types, fence, ttlMs, tags: [], dependencies, view, computeMs: null, tenantId };
+      const proof = await this.session.fills.add(fill);
+      if (proof !== null) this.recorder.stored(view, bytes);
+      return proof !== null;
     });
-    if (proof !== null) this.recorder.stored(policy.view, bytes);
-    return proof !== null;
-  }
-
-  /** Store several values in one statement; see {@link set}. */
-  async setMany(entries: Iterable<readonly [key: string, value: unknown]>, options?: SetOptions): Promise<void> {
-    await Promise.all([...entries].map(([key, value]) => this.set(key, value, options)));
+    return (await Promise.all(stored)).filter(Boolean).length;
   }
 
   /** Compute what is missing of these, so that the first user need not wait. */
@@ -297,13 +298,17 @@ export class ResultCache {
   }
 
   /**
-   * Void what the key held, in all processes, and return a fence from after that for what it will hold: the value's own
-   * fence is older, so nothing it depends on may have been touched between the two.
+   * Void what the keys held, in all processes, and return a fence from after that for what they will hold: the values' own
+   * fence is older, so nothing they depend on may have been touched between the two.
    */
-  private async renewed(key: string, { dependencies }: Policy, own: Fence | undefined): Promise<Fence | null> {
+  private async renewed(
+    keys: readonly string[],
+    { dependencies }: Policy,
+    own: Fence | undefined,
+  ): Promise<Fence | null> {
     try {
       const tags = own === undefined ? [] : await this.store.tagsOf(dependencies);
-      await this.session.delete([key]);
+      await this.session.delete(keys);
       const { fence } = await this.session.ask();
       if (own !== undefined && this.session.touches.judge('', { ...NO_PROOF, fence: own, tags }, fence) !== 'valid')
         return null;
