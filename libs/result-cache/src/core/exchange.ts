@@ -26,7 +26,7 @@ interface Waiter {
 const NO_KEY = Symbol('no key');
 type Asked = Map<string | typeof NO_KEY, Waiter[]>;
 
-const ATTEMPTS = 4;
+const ATTEMPTS = 6;
 
 /**
  * Joins the callers of one event-loop turn into one statement. A caller is only ever served by a statement that starts
@@ -45,6 +45,7 @@ export class Exchange {
     private readonly clock: Clock,
     private readonly mostInFlight = 2,
     private readonly onError: (operation: string, error: Error) => void = () => undefined,
+    private readonly onReborn: () => void = () => undefined,
   ) {}
 
   /** Ask for a key's row, or with no key just for a fence. */
@@ -126,11 +127,23 @@ export class Exchange {
       const answer = await this.store.exchange(request);
       if (answer === null) await this.store.recover();
       else if (this.memory.apply(answer, request, epoch)) {
-        this.proof.renew(start, answer.fence);
-        return answer;
+        if (request.since !== null && request.since.incarnation !== answer.fence.incarnation) await this.reborn();
+        else {
+          this.proof.renew(start, answer.fence);
+          return answer;
+        }
       }
     }
     throw new CacheError('the invalidation log was reset again and again while it was read');
+  }
+
+  /**
+   * Somebody made the store anew, and perhaps not with all the triggers that this process relies on: put in place what
+   * it needs, and look at what it finds, before any value is kept.
+   */
+  private async reborn(): Promise<void> {
+    this.onReborn();
+    await this.store.recover();
   }
 }
 

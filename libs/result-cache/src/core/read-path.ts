@@ -64,7 +64,7 @@ export class ReadPath {
   /** The value of a key, computed and stored if there is none. */
   async readThrough<T>(key: string, compute: () => Promise<T>, policy: Policy, tenantId?: string): Promise<T> {
     if (transactions.open() !== undefined) return this.bypass(compute, policy, 'transaction');
-    const reason = this.isTracked(policy) ? null : await this.whyBypassed(policy);
+    let reason = this.isTracked(policy) ? null : await this.whyBypassed(policy);
     if (reason !== null) return this.bypass(compute, policy, reason);
     const reading = this.reading(key, policy, policy.view, tenantId);
     const { found, reply } = await this.lookup<T>(reading);
@@ -73,6 +73,9 @@ export class ReadPath {
       return found.value;
     }
     if (reply === null) return this.bypass(compute, policy, 'unavailable');
+    // The store may just have turned out to be made anew, without the triggers.
+    reason = this.isTracked(policy) ? null : await this.whyBypassed(policy);
+    if (reason !== null) return this.bypass(compute, policy, reason);
     const running = this.session.running.get(key);
     if (running?.isJoinable(this.session.touches)) return this.join(running, compute, reading, reply);
     this.recorder.miss(this.timed(reading));
@@ -160,7 +163,8 @@ export class ReadPath {
       const computeMs = this.clock.monotonic() - started;
       this.recorder.computed(policy.view, computeMs);
       Computation.current()?.dependOnComputation(computation, reply.now + policy.ttlMs);
-      storing = this.keep(value, computation, computeMs, reply.now, reading.tenantId);
+      // Or it was made anew while this was computed.
+      if (this.isTracked(policy)) storing = this.keep(value, computation, computeMs, reply.now, reading.tenantId);
       return value;
     } finally {
       // Until it is stored it can still be joined; afterwards the row takes over.

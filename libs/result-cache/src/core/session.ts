@@ -34,7 +34,8 @@ export class Session {
   ) {
     const onError = (operation: string, error: Error): void => this.failed(operation, error);
     this.proof = new FreshnessProof(clock);
-    this.exchange = new Exchange(store, this.touches, this.proof, clock, undefined, onError);
+    const onReborn = (): void => this.domains.forget();
+    this.exchange = new Exchange(store, this.touches, this.proof, clock, undefined, onError, onReborn);
     this.fills = new FillQueue(store, onError);
     this.domains = new DomainWatch(store, onError);
   }
