@@ -83,10 +83,15 @@ export class ReadPath {
   }
 
   /** Whether anything keeps values of this policy from being cached; tells why, once. */
-  async whyBypassed(policy: Policy): Promise<'ttl' | 'untracked' | null> {
+  async whyBypassed(policy: Policy): Promise<'ttl' | 'untracked' | 'unavailable' | null> {
     if (policy.ttlMs === 0) return 'ttl';
     if (!this.tracks || policy.untracked) return null;
-    const problem = await this.session.domains.firstProblem(policy.trackedDomains);
+    const { session } = this;
+    const problem = await session.inTime(session.domains.firstProblem(policy.trackedDomains)).catch((error: Error) => {
+      this.recorder.failed('audit', error);
+      return undefined;
+    });
+    if (problem === undefined) return 'unavailable';
     if (problem === null) return null;
     this.recorder.untracked(policy.view, problem);
     return 'untracked';

@@ -25,6 +25,8 @@ export interface Statement {
   values?: unknown[];
   /** Prepared under this name on each connection. */
   name?: string;
+  /** Milliseconds after which to reject and drop the connection; the statement is not cancelled. Default: none. */
+  query_timeout?: number;
 }
 
 const asText = { getTypeParser: () => (value: string) => value };
