@@ -1,15 +1,12 @@
-import { fork, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { parseArgs } from 'node:util';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { startServer } from '@workspace/embedded-server';
-import { PostgresCache } from 'nestjs-result-cache';
+import { type Violation } from './history.js';
+import { createLoadedDatabase, Load } from './load.js';
 import { mutantNamed } from './mutants.js';
-import { type Violation, type Write } from './history.js';
-import { Random } from './random.js';
-import { type ReaderReport, type ReaderTask } from './reader.js';
-import { createRegisters, pause, WATCH, Writer } from './registers.js';
+import { type ReaderReport } from './reader.js';
+import { pause } from './registers.js';
 
 const USAGE = `npm run check:consistency -- [--seconds 10] [--seed 1] [--processes 4] [--mode strict|bounded] [--delta 50] [--sessions 32] [--writes 100]`;
 
@@ -36,64 +33,26 @@ export interface CheckResult {
   violations: Violation[];
 }
 
-const WRITERS = 8;
-
 /** Readers in processes of their own, writers and the server here: hold every read against every write. */
 export async function check(options: CheckOptions): Promise<CheckResult> {
   const server = await startServer({ settings: { max_prepared_transactions: 50, shared_buffers: '128MB' } });
-  const pool = new pg.Pool({ connectionString: server.url(), max: WRITERS + 2 });
+  const pool = new pg.Pool({ connectionString: server.url(), max: 2 });
   pool.on('error', () => undefined);
-  const readers: ChildProcess[] = [];
+  let load: Load | undefined;
   try {
-    await createRegisters(pool);
-    const store = new PostgresCache({ connection: server.url(), watch: WATCH });
-    await store.initialize();
-    await store.close();
+    await createLoadedDatabase(pool, server.url());
     await mutantNamed(options.mutant)?.prepare?.(pool);
-
-    for (let index = 0; index < options.processes; index++) readers.push(startReader(options, server.url(), index));
-    let stopped = false;
-    const writers = Array.from(
-      { length: WRITERS },
-      (_, index) => new Writer(pool, index, WRITERS, new Random(options.seed * 7_919 + index)),
-    );
-    const writing = writers.map((writer) => writer.run(() => stopped, (WRITERS * 1_000) / options.writes));
+    const { processes, mode, delta } = options;
+    const bounds = Array.from({ length: processes }, () => (mode === 'bounded' ? delta : 0));
+    load = new Load({ ...options, url: server.url(), bounds });
     await pause(options.seconds * 1_000);
-    for (const reader of readers) reader.send('stop');
-    await Promise.all(readers.map((reader) => once(reader, 'message')));
-    stopped = true;
-    await Promise.all(writing);
-
-    const writes: Write[] = writers.flatMap((writer) => writer.writes);
-    const reports = await Promise.all(
-      readers.map(async (reader) => {
-        reader.send(writes);
-        return (await once(reader, 'message'))[0] as ReaderReport;
-      }),
-    );
-    return summarize(reports, writes.length, options.seconds);
+    const reports = await load.finish();
+    return summarize(reports, load.attempted, options.seconds);
   } finally {
-    for (const reader of readers) reader.kill('SIGKILL');
+    await load?.abort();
     await pool.end();
     await server.stop();
   }
-}
-
-function startReader(options: CheckOptions, url: string, index: number): ChildProcess {
-  const reader = fork(fileURLToPath(new URL('./reader.ts', import.meta.url)), { serialization: 'advanced' });
-  reader.once('exit', (code) => {
-    if (code !== 0 && code !== null) console.error(`reader ${index} ended with ${code}`);
-  });
-  const task: ReaderTask = {
-    url,
-    process: index,
-    sessions: options.sessions,
-    seed: options.seed,
-    boundMs: options.mode === 'bounded' ? options.delta : 0,
-    mutant: options.mutant,
-  };
-  reader.send(task);
-  return reader;
 }
 
 function summarize(reports: readonly ReaderReport[], writes: number, seconds: number): CheckResult {
@@ -107,7 +66,7 @@ function summarize(reports: readonly ReaderReport[], writes: number, seconds: nu
     seconds,
     hitRateSingles: reports.reduce((sum, { singles: { hits } }) => sum + hits, 0) / Math.max(1, singles),
     tiers,
-    errors: reports.flatMap(({ errors }) => errors),
+    errors: reports.flatMap(({ complaints, surfaced }) => [...surfaced, ...complaints].slice(0, 5)),
     violations: reports.flatMap(({ violations }) => violations),
   };
 }

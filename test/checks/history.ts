@@ -25,6 +25,17 @@ export interface Read {
   ended: number;
 }
 
+/**
+ * A stretch of the database's life in which nothing that was acknowledged is lost. A restore ends it: then what was
+ * written later counts as never written, and the next one begins with what was restored, as writes from long ago.
+ */
+export interface Timeline {
+  /** Reads count that lie within; those that straddle its ends may be answered from either side. */
+  from: number;
+  until: number;
+  writes: readonly Write[];
+}
+
 export interface Violation {
   rule: 'stale' | 'from the future' | 'never committed' | 'torn' | 'back in time';
   read: Read;
@@ -68,6 +79,11 @@ export class ReadLog {
         yield { session, key, register, a, b, began, ended };
       }
   }
+}
+
+/** The reads within a timeline. */
+export function* during(reads: Iterable<Read>, { from, until }: Timeline): Generator<Read> {
+  for (const read of reads) if (read.began >= from && read.ended <= until) yield read;
 }
 
 /**

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import pg from 'pg';
 import { subscribe } from 'node:diagnostics_channel';
 import {
@@ -8,15 +7,21 @@ import {
   type CacheEvent,
   type EntryOptions,
   type Freshness,
+  type Tier,
 } from 'nestjs-result-cache';
-import { now, ReadLog, verify, type Violation, type Write } from './history.js';
+import { during, now, ReadLog, verify, type Timeline, type Violation } from './history.js';
 import { mutantNamed } from './mutants.js';
 import { Random, Zipf } from './random.js';
-import { REGISTERS, TENANTS, tenantOf, WATCH } from './registers.js';
+import { pause, REGISTERS, TENANTS, tenantOf, WATCH } from './registers.js';
 
 /** What the parent asks of one reading process. */
 export interface ReaderTask {
+  /** Where computations read. */
   url: string;
+  /** Where the cache lives: the same server, perhaps by another way. */
+  cacheUrl: string;
+  /** Connections of the cache. */
+  poolSize: number;
   process: number;
   sessions: number;
   seed: number;
@@ -25,13 +30,33 @@ export interface ReaderTask {
   mutant?: string;
 }
 
-/** What it answers. */
+/** What the parent tells a reading process, the task first and `verify` last. */
+export type ReaderCommand =
+  | { do: 'start'; task: ReaderTask }
+  /** Keep the event loop busy. */
+  | { do: 'stall'; ms: number }
+  /** Keep a connection of the cache's pool busy. */
+  | { do: 'occupy'; ms: number }
+  /** Answer as soon as reads that begin from now on return, and are served from memory and from the table. */
+  | { do: 'tell when hitting' }
+  | { do: 'stop' }
+  | { do: 'verify'; timelines: readonly Timeline[] };
+
+export type ReaderAnswer =
+  { is: 'stalled' } | { is: 'hitting' } | { is: 'stopped' } | { is: 'report'; report: ReaderReport };
+
 export interface ReaderReport {
+  process: number;
+  boundMs: number;
   reads: number;
   singles: { reads: number; hits: number };
   tiers: Record<string, number>;
-  computed: number;
-  errors: string[];
+  /** What the cache complained of by its events: expected while its database is in trouble. */
+  complaints: string[];
+  /** Errors that a caller got and that its own computation had not raised. There must be none, ever. */
+  surfaced: string[];
+  /** Milliseconds of the slowest read. */
+  slowest: number;
   violations: Violation[];
 }
 
@@ -44,24 +69,34 @@ interface Row {
 const ALL = 1_000_000;
 const NESTED = 2_000_000;
 const LIST = 3_000_000;
+const MOST_ERRORS = 100;
 
 /** Many sessions of one process, reading registers through the cache and noting what they get. */
 class Reader {
   private readonly pool: pg.Pool;
+  private readonly cachePool: pg.Pool;
   private readonly store: PostgresCache;
   private readonly cache: ResultCache;
   private readonly log = new ReadLog();
   private readonly zipf = new Zipf(REGISTERS);
   private readonly singles = { reads: 0, hits: 0 };
-  private readonly errors: string[] = [];
+  private readonly complaints: string[] = [];
+  private readonly surfaced: string[] = [];
+  /** Errors that computations raised: those a caller may get. */
+  private readonly raised = new WeakSet<object>();
   /** Hits by tier, as the cache reports each. */
   private readonly tiers: Record<string, number> = {};
   private computed = 0;
+  private slowest = 0;
   private stopped = false;
+  /** What is still to be seen before reads count as working. */
+  private missing = new Set<'read' | Tier>();
+  private missingSince = 0;
 
   constructor(private readonly task: ReaderTask) {
-    this.pool = new pg.Pool({ connectionString: task.url, max: 8 });
-    this.store = new PostgresCache({ connection: task.url, watch: WATCH });
+    this.pool = poolTo(task.url, 8);
+    this.cachePool = poolTo(task.cacheUrl, task.poolSize);
+    this.store = new PostgresCache({ connection: this.cachePool, watch: WATCH });
     const freshness: Freshness = task.boundMs === 0 ? 'strict' : { maxStaleness: `${task.boundMs}ms` };
     this.cache = new ResultCache({ store: this.store, freshness, memory: { maxEntries: 600, ttl: '10s' } });
   }
@@ -69,14 +104,15 @@ class Reader {
   async run(): Promise<void> {
     subscribe(EVENT_CHANNEL, (message) => {
       const event = message as CacheEvent;
-      if (event.type === 'hit') this.tiers[event.tier] = (this.tiers[event.tier] ?? 0) + 1;
-      else if (event.type === 'error' && this.errors.length < 100)
-        this.errors.push(`${event.operation}: ${event.error.message}`);
+      if (event.type === 'hit') {
+        this.tiers[event.tier] = (this.tiers[event.tier] ?? 0) + 1;
+        this.seen(event.tier);
+      } else if (event.type === 'error') this.complain(`${event.operation}: ${event.error.message}`);
     });
     await this.store.initialize();
     // Another process's maintenance runs against everybody's reads.
     const purging = setInterval(
-      () => void this.cache.purge().catch((error: Error) => this.errors.push(`purge: ${error.message}`)),
+      () => void this.cache.purge().catch((error: Error) => this.complain(`purge: ${error.message}`)),
       700,
     );
     const sessions = Array.from({ length: this.task.sessions }, (_, index) => this.session(index));
@@ -89,21 +125,42 @@ class Reader {
     this.stopped = true;
   }
 
-  async report(writes: readonly Write[]): Promise<ReaderReport> {
+  occupy(ms: number): void {
+    void this.cachePool.query('SELECT pg_sleep($1)', [ms / 1_000]).catch(() => undefined);
+  }
+
+  tellWhenHitting(): void {
+    this.missing = new Set(['read', 'memory', 'postgres']);
+    this.missingSince = now();
+  }
+
+  async report(timelines: readonly Timeline[]): Promise<ReaderReport> {
+    const { process, boundMs } = this.task;
     const stats = this.cache.counters();
-    const violations = verify(this.log, writes, this.task.boundMs);
+    const violations = timelines.flatMap((timeline) => verify(during(this.log, timeline), timeline.writes, boundMs));
     this.cache.stop();
-    await this.store.close();
-    await this.pool.end();
+    // A connection that hangs may never end; the process does.
+    await Promise.race([Promise.all([this.store.close(), this.pool.end(), this.cachePool.end()]), pause(500)]);
     const { memory = 0, postgres = 0 } = this.tiers;
     return {
+      process,
+      boundMs,
       reads: this.log.length,
       singles: this.singles,
       tiers: { memory, postgres, computed: this.computed, joined: stats.joined, bypassed: stats.bypassed },
-      computed: this.computed,
-      errors: this.errors.slice(0, 5),
+      complaints: this.complaints,
+      surfaced: this.surfaced,
+      slowest: this.slowest,
       violations,
     };
+  }
+
+  private complain(text: string): void {
+    if (this.complaints.length < MOST_ERRORS) this.complaints.push(text);
+  }
+
+  private seen(what: 'read' | Tier): void {
+    if (this.missing.delete(what) && this.missing.size === 0) answer({ is: 'hitting' });
   }
 
   private async session(index: number): Promise<void> {
@@ -113,7 +170,10 @@ class Reader {
       try {
         await this.read(session, random);
       } catch (error) {
-        if (this.errors.length < 100) this.errors.push((error as Error).message);
+        if (!this.raised.has(error as object) && this.surfaced.length < MOST_ERRORS)
+          this.surfaced.push((error as Error).stack ?? String(error));
+        // The database is in trouble: leave the processor to it.
+        await pause(5);
       }
     }
   }
@@ -177,35 +237,66 @@ class Reader {
   /** Both tables in one statement, hence in one snapshot. */
   private async query(condition: string, parameter: unknown): Promise<Row[]> {
     this.computed++;
-    const { rows } = await this.pool.query<Row>(
-      `SELECT a.id, a.v AS a, b.v AS b FROM reg_a a JOIN reg_b b USING (id) WHERE ${condition} ORDER BY a.id`,
-      [parameter],
-    );
-    return rows;
+    try {
+      const { rows } = await this.pool.query<Row>(
+        `SELECT a.id, a.v AS a, b.v AS b FROM reg_a a JOIN reg_b b USING (id) WHERE ${condition} ORDER BY a.id`,
+        [parameter],
+      );
+      return rows;
+    } catch (error) {
+      this.raised.add(error as object);
+      throw error;
+    }
   }
 
   private note(session: number, key: number, rows: readonly Row[], began: number): void {
     const ended = now();
+    this.slowest = Math.max(this.slowest, ended - began);
+    if (began >= this.missingSince) this.seen('read');
     for (const { id, a, b } of rows)
       this.log.add({ session, key, register: id, a: Number(a), b: Number(b), began, ended });
   }
 }
 
-/** The parent's three messages in turn: the task, "stop", and everything that was written. */
-async function main(): Promise<void> {
-  const next = async (): Promise<unknown> => (await once(process, 'message'))[0];
-  const task = (await next()) as ReaderTask;
-  mutantNamed(task.mutant)?.apply?.();
-  const reader = new Reader(task);
-  const stop = next();
-  const done = reader.run();
-  await stop;
-  reader.stop();
-  const writes = next();
-  await done;
-  process.send!('stopped');
-  const report = await reader.report((await writes) as Write[]);
-  process.send!(report, () => process.exit(0));
+function poolTo(url: string, max: number): pg.Pool {
+  const pool = new pg.Pool({ connectionString: url, max, connectionTimeoutMillis: 5_000 });
+  // Without a listener a connection that breaks while it is idle ends the process.
+  pool.on('error', () => undefined);
+  return pool;
 }
 
-await main();
+function answer(what: ReaderAnswer, then: () => void = () => undefined): void {
+  process.send!(what, then);
+}
+
+function stall(ms: number): void {
+  const end = now() + ms;
+  while (now() < end);
+}
+
+let reader: Reader;
+let done: Promise<void>;
+
+process.on('message', (command: ReaderCommand) => {
+  switch (command.do) {
+    case 'start':
+      mutantNamed(command.task.mutant)?.apply?.();
+      reader = new Reader(command.task);
+      done = reader.run();
+      return;
+    case 'stall':
+      stall(command.ms);
+      return answer({ is: 'stalled' });
+    case 'occupy':
+      return reader.occupy(command.ms);
+    case 'tell when hitting':
+      return reader.tellWhenHitting();
+    case 'stop':
+      reader.stop();
+      return void done.then(() => answer({ is: 'stopped' }));
+    case 'verify':
+      return void reader
+        .report(command.timelines)
+        .then((report) => answer({ is: 'report', report }, () => process.exit(0)));
+  }
+});

@@ -16,18 +16,27 @@ export async function createRegisters(pool: pg.Pool): Promise<void> {
       INSERT INTO ${table} SELECT i, 't' || i % ${TENANTS} FROM generate_series(0, ${REGISTERS - 1}) i; ANALYZE ${table}`);
 }
 
+/** What the registers hold, as writes from before anything: what a history begins with. */
+export async function readRegisters(pool: pg.Pool): Promise<Write[]> {
+  const { rows } = await pool.query<{ id: number; v: string }>('SELECT id, v FROM reg_a WHERE v > 0 ORDER BY id');
+  return rows.map(({ id, v }) => ({ register: id, value: Number(v), issued: -Infinity, acknowledged: -Infinity }));
+}
+
 /** One writer: alone with its registers, so that their values only grow. */
 export class Writer {
   readonly writes: Write[] = [];
+  /** Where it writes, from its next write on. */
+  pool: pg.Pool;
   private readonly values = new Map<number, number>();
   private readonly zipf: Zipf;
 
   constructor(
-    private readonly pool: pg.Pool,
+    pool: pg.Pool,
     private readonly index: number,
     private readonly writers: number,
     private readonly random: Random,
   ) {
+    this.pool = pool;
     this.zipf = new Zipf(REGISTERS);
   }
 
@@ -35,7 +44,7 @@ export class Writer {
   async run(until: () => boolean, pauseMs: number): Promise<void> {
     while (!until()) {
       await pause(this.random.next() * 2 * pauseMs);
-      await this.write().catch(() => undefined);
+      if (!until()) await this.write().catch(() => undefined);
     }
   }
 
@@ -43,10 +52,8 @@ export class Writer {
     const rank = this.zipf.pick(this.random);
     const register = Math.min(REGISTERS - 1, rank - (rank % this.writers) + this.index);
     if (register % this.writers !== this.index) return;
-    const value = (this.values.get(register) ?? 0) + 1;
-    this.values.set(register, value);
-    const write: Write = { register, value, issued: now() };
-    this.writes.push(write);
+    const write = this.next(register);
+    const { value } = write;
     const client = await this.pool.connect();
     let lost: Error | undefined;
     try {
@@ -57,6 +64,37 @@ export class Writer {
     } finally {
       client.release(lost);
     }
+  }
+
+  /**
+   * Write the hottest `count` registers in one transaction and prepare it.
+   * @returns how to commit it, on any connection.
+   */
+  async prepare(name: string, count: number): Promise<(pool: pg.Pool) => Promise<void>> {
+    const registers = Array.from({ length: count }, (_, index) => this.index + index * this.writers);
+    const writes = registers.map((register) => this.next(register));
+    const client = await this.pool.connect();
+    try {
+      await client.query('BEGIN');
+      for (const { register, value } of writes)
+        for (const table of ['reg_a', 'reg_b'])
+          await client.query(`UPDATE ${table} SET v = $2 WHERE id = $1`, [register, value]);
+      await client.query(`PREPARE TRANSACTION '${name}'`);
+    } finally {
+      client.release();
+    }
+    return async (pool) => {
+      await pool.query(`COMMIT PREPARED '${name}'`);
+      for (const write of writes) write.acknowledged = now();
+    };
+  }
+
+  private next(register: number): Write {
+    const value = (this.values.get(register) ?? 0) + 1;
+    this.values.set(register, value);
+    const write: Write = { register, value, issued: now() };
+    this.writes.push(write);
+    return write;
   }
 
   private async transaction(client: pg.PoolClient, register: number, value: number): Promise<number | null> {

@@ -9,6 +9,7 @@ import {
 } from 'nestjs-result-cache';
 import { type EmbeddedServer } from '@workspace/embedded-server';
 import { Session } from '../../libs/result-cache/src/core/session.js';
+import { faultScenarios } from './fault-scenarios.js';
 import { GatedStore } from './gated-store.js';
 import { createRegisters, WATCH } from './registers.js';
 
@@ -46,7 +47,7 @@ export class Stage {
     this.opened.push(postgres);
     await postgres.initialize();
     const store = GatedStore.over(postgres);
-    const cache = new ResultCache({ store, ...options });
+    const cache = new ResultCache({ store, timeout: Infinity, ...options });
     return { store, cache, session: Session.of(store) };
   }
 
@@ -415,4 +416,5 @@ export const scenarios: readonly Scenario[] = [
       assert.equal(await late.cache.getOrSet('k', () => stage.read(17), DEPENDS), 5);
     },
   },
+  ...faultScenarios,
 ];

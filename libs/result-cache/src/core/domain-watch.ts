@@ -12,6 +12,8 @@ export class DomainWatch {
   private report: DomainReport | null = null;
   private lookedAt = -Infinity;
   private looking: Promise<void> | null = null;
+  /** How often what was found was forgotten: a look from before that is worth nothing. */
+  private forgotten = 0;
 
   constructor(
     private readonly store: CacheStore,
@@ -21,7 +23,7 @@ export class DomainWatch {
 
   /** Whether all of these are known to be tracked, without looking. */
   areGood(domains: readonly string[]): boolean {
-    return this.report !== null && domains.every((domain) => this.report!.get(domain) === null);
+    return domains.every((domain) => this.report?.get(domain) === null);
   }
 
   /** Whether the triggers have been looked at yet; if not, the database cannot be asked. */
@@ -52,15 +54,27 @@ export class DomainWatch {
     return this.report === null ? 'the database could not be asked' : this.report.get(domain);
   }
 
+  /** What was found holds no longer: nothing is known to be tracked until somebody has looked again. */
+  forget(): void {
+    this.report = null;
+    this.looking = null;
+    this.forgotten++;
+  }
+
   /** Look again. An unreachable database changes nothing that is known: its answers decide anyway. */
   async refresh(): Promise<void> {
-    this.looking ??= this.look().finally(() => (this.looking = null));
-    await this.looking;
+    const looking = (this.looking ??= this.look().finally(() => {
+      if (this.looking === looking) this.looking = null;
+    }));
+    await looking;
   }
 
   private async look(): Promise<void> {
+    const { forgotten } = this;
     try {
-      this.report = await this.store.audit();
+      const report = await this.store.audit();
+      if (forgotten !== this.forgotten) return;
+      this.report = report;
       this.lookedAt = this.clock.monotonic();
     } catch (error) {
       this.onError('audit', error as Error);

@@ -31,3 +31,10 @@ export class RefusedValueError extends CacheError {}
 
 /** A stored row cannot be turned back into a value here (foreign format, unknown class, damage). The cache treats it as a miss. */
 export class UndecodableValueError extends CacheError {}
+
+/** The store did not answer in time. Reads do not throw it: they compute. */
+export class StoreTimeoutError extends CacheError {
+  constructor(ms: number) {
+    super(`the cache's database did not answer within ${ms} ms`);
+  }
+}

@@ -1,7 +1,7 @@
 import { type CacheStore, type ExchangeAnswer, type StoredRow } from './store.js';
 import { type Fence } from './fence.js';
 import { type TouchMemory } from './touch-memory.js';
-import { CacheError } from './errors.js';
+import { CacheError, StoreTimeoutError } from './errors.js';
 import { moment, type FreshnessProof } from './freshness.js';
 import { type Clock } from './clock.js';
 
@@ -24,18 +24,44 @@ interface Waiter {
 
 /** Callers that only want a fence wait under this key. */
 const NO_KEY = Symbol('no key');
-type Asked = Map<string | typeof NO_KEY, Waiter[]>;
 
-const ATTEMPTS = 4;
+/** Callers who share a statement, by the key they ask for. */
+class Batch {
+  readonly asked = new Map<string | typeof NO_KEY, Waiter[]>();
+  /** Nobody waits any more. */
+  abandoned = false;
+  timer: NodeJS.Timeout | undefined;
+
+  add(key: string | typeof NO_KEY, waiter: Waiter): void {
+    const waiters = this.asked.get(key);
+    if (waiters === undefined) this.asked.set(key, [waiter]);
+    else waiters.push(waiter);
+  }
+
+  get keys(): string[] {
+    return [...this.asked.keys()].filter((key) => typeof key === 'string').sort();
+  }
+
+  reject(error: unknown): void {
+    for (const waiters of this.asked.values()) for (const waiter of waiters) waiter.reject(error);
+  }
+}
+
+/** An answer this many time-outs late is not waited for: the connection it should come by is taken to be dead. */
+const TIMEOUTS_UNTIL_DEAD = 4;
+const ATTEMPTS = 6;
 
 /**
  * Joins the callers of one event-loop turn into one statement. A caller is only ever served by a statement that starts
  * after it asked, so what it learns is never older than its question.
  */
 export class Exchange {
-  private waiting: Asked = new Map();
+  private waiting = new Batch();
   private scheduled = false;
   private inFlight = 0;
+  /** How many of those in flight nobody waits for any more. */
+  private abandoned = 0;
+  private timeoutMs = Infinity;
 
   /** @param mostInFlight Statements at a time; while so many run, callers gather for the next. */
   constructor(
@@ -45,39 +71,65 @@ export class Exchange {
     private readonly clock: Clock,
     private readonly mostInFlight = 2,
     private readonly onError: (operation: string, error: Error) => void = () => undefined,
+    private readonly onReborn: () => void = () => undefined,
   ) {}
 
-  /** Ask for a key's row, or with no key just for a fence. */
+  /** Let no caller wait longer than so many milliseconds; the shortest that was ever asked for counts. */
+  answerWithin(ms: number): void {
+    this.timeoutMs = Math.min(this.timeoutMs, ms);
+  }
+
+  /** Ask for a key's row, or with no key just for a fence. @throws StoreTimeoutError, and what the store throws. */
   ask(key?: string): Promise<Reply> {
     return new Promise((resolve, reject) => {
-      const asked = key ?? NO_KEY;
-      const waiters = this.waiting.get(asked);
-      if (waiters === undefined) this.waiting.set(asked, [{ resolve, reject }]);
-      else waiters.push({ resolve, reject });
+      // Nothing comes back at present: waiting as well would not help.
+      if (this.abandoned >= this.mostInFlight) return reject(new StoreTimeoutError(this.timeoutMs));
+      const batch = this.waiting;
+      batch.add(key ?? NO_KEY, { resolve, reject });
+      if (batch.timer === undefined && this.timeoutMs < Infinity) this.limit(batch);
       this.schedule();
     });
   }
 
+  /**
+   * Send callers away when the first of them has waited long enough. An answer that comes later is still applied, as
+   * any that was overtaken by others: it tells of touches, and proves nothing newer than the moment it was asked for.
+   */
+  private limit(batch: Batch): void {
+    const expire = (): void => {
+      if (batch === this.waiting) this.waiting = new Batch();
+      else if (batch.timer !== undefined) this.abandoned++;
+      else return;
+      batch.abandoned = true;
+      batch.reject(new StoreTimeoutError(this.timeoutMs));
+    };
+    // Once more around the event loop: after a stall the answer may be here already, unread.
+    batch.timer = setTimeout(() => setImmediate(expire), this.timeoutMs);
+  }
+
   private schedule(): void {
-    if (this.scheduled || this.inFlight >= this.mostInFlight || this.waiting.size === 0) return;
+    if (this.scheduled || this.inFlight >= this.mostInFlight || this.waiting.asked.size === 0) return;
     this.scheduled = true;
     // After the turn's I/O callbacks, so that all requests which arrived in it share the statement.
     setImmediate(() => {
       this.scheduled = false;
-      const asked = this.waiting;
-      this.waiting = new Map();
+      const batch = this.waiting;
+      if (batch.asked.size === 0) return;
+      this.waiting = new Batch();
       this.inFlight++;
-      void this.run(asked).finally(() => {
+      void this.run(batch).finally(() => {
         this.inFlight--;
+        if (batch.abandoned) this.abandoned--;
+        clearTimeout(batch.timer);
+        batch.timer = undefined;
         this.schedule();
       });
     });
   }
 
-  private async run(asked: Asked): Promise<void> {
+  private async run(batch: Batch): Promise<void> {
     try {
-      const keys = [...asked.keys()].filter((key) => typeof key === 'string').sort();
-      const answer = await this.answer(keys, false);
+      const answer = await this.answer(batch.keys, false);
       const rows = new Map<string, StoredRow>();
       const unknown: string[] = [];
       for (const row of answer.rows) {
@@ -87,17 +139,17 @@ export class Exchange {
       }
       const number = this.memory.now;
       const old = new Set(unknown);
-      for (const [key, waiters] of asked)
+      for (const [key, waiters] of batch.asked)
         if (key === NO_KEY || !old.has(key))
           settle(waiters, { row: rows.get(key as string) ?? null, fence: answer.fence, number, now: answer.now });
-      if (unknown.length > 0) await this.prove(unknown, asked);
+      if (unknown.length > 0 && !batch.abandoned) await this.prove(unknown, batch);
     } catch (error) {
-      for (const waiters of asked.values()) for (const { reject } of waiters) reject(error);
+      batch.reject(error);
     }
   }
 
   /** Rows fenced before this process began to remember: the log itself must prove them, in the statement that reads them. */
-  private async prove(keys: string[], asked: Asked): Promise<void> {
+  private async prove(keys: string[], { asked }: Batch): Promise<void> {
     const answer = await this.answer(keys, true);
     const proven = new Map(
       answer.rows
@@ -120,17 +172,29 @@ export class Exchange {
 
   private async answer(keys: readonly string[], prove: boolean): Promise<ExchangeAnswer> {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
-      const request = { since: this.memory.base, keys, prove };
+      const request = { since: this.memory.base, keys, prove, withinMs: TIMEOUTS_UNTIL_DEAD * this.timeoutMs };
       const { epoch } = this.memory;
       const start = moment(this.clock);
       const answer = await this.store.exchange(request);
       if (answer === null) await this.store.recover();
       else if (this.memory.apply(answer, request, epoch)) {
-        this.proof.renew(start, answer.fence);
-        return answer;
+        if (request.since !== null && request.since.incarnation !== answer.fence.incarnation) await this.reborn();
+        else {
+          this.proof.renew(start, answer.fence);
+          return answer;
+        }
       }
     }
     throw new CacheError('the invalidation log was reset again and again while it was read');
+  }
+
+  /**
+   * Somebody made the store anew, and perhaps not with all the triggers that this process relies on: put in place what
+   * it needs, and look at what it finds, before any value is kept.
+   */
+  private async reborn(): Promise<void> {
+    this.onReborn();
+    await this.store.recover();
   }
 }
 

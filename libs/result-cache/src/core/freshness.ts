@@ -44,6 +44,7 @@ export class FreshnessProof {
   private endedAt = -Infinity;
   /** Transactions of this process that wrote something and had not ended when last seen. */
   private awaited: number[] = [];
+  private incarnation: string | null = null;
 
   constructor(private readonly clock: Clock) {}
 
@@ -51,6 +52,9 @@ export class FreshnessProof {
   renew(start: Moment, fence: Fence): void {
     // One that started before this process wrote something cannot know of it.
     if (start.monotonic < this.endedAt) return;
+    // In another life of the server the same numbers mean other transactions, and may be far ahead.
+    if (this.incarnation !== null && this.incarnation !== fence.incarnation) this.awaited = [];
+    this.incarnation = fence.incarnation;
     this.awaited = this.awaited.filter((xid) => !sees(fence, xid));
     if (this.awaited.length > 0) return;
     if (this.since === null || start.monotonic > this.since.monotonic) this.since = start;

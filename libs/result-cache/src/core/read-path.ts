@@ -67,7 +67,7 @@ export class ReadPath {
   /** The value of a key, computed and stored if there is none. */
   async readThrough<T>(key: string, compute: () => Promise<T>, policy: Policy, tenantId?: string): Promise<T> {
     if (transactions.open() !== undefined) return this.bypass(compute, policy, 'transaction');
-    const reason = this.isTracked(policy) ? null : await this.whyBypassed(policy);
+    let reason = this.isTracked(policy) ? null : await this.whyBypassed(policy);
     if (reason !== null) return this.bypass(compute, policy, reason);
     const reading = this.reading(key, policy, policy.view, tenantId);
     const { found, reply } = await this.lookup<T>(reading);
@@ -76,6 +76,9 @@ export class ReadPath {
       return found.value;
     }
     if (reply === null) return this.bypass(compute, policy, 'unavailable');
+    // The store may just have turned out to be made anew, without the triggers.
+    reason = this.isTracked(policy) ? null : await this.whyBypassed(policy);
+    if (reason !== null) return this.bypass(compute, policy, reason);
     const running = this.session.running.get(key);
     if (running?.isJoinable(this.session.touches)) return this.join(running, compute, reading, reply);
     this.recorder.miss(this.timed(reading));
@@ -86,9 +89,14 @@ export class ReadPath {
   async whyBypassed(policy: Policy): Promise<'ttl' | 'untracked' | 'unavailable' | null> {
     if (policy.ttlMs === 0) return 'ttl';
     if (!this.tracks || policy.untracked) return null;
+    const { session } = this;
     const problem = policy.namesNothing
       ? 'a call of it names no domain, tag or row, so nothing would ever make its value void: name one, or declare it untracked: true'
-      : await this.session.domains.firstProblem(policy.trackedDomains);
+      : await session.inTime(session.domains.firstProblem(policy.trackedDomains)).catch((error: Error) => {
+          this.recorder.failed('audit', error);
+          return undefined;
+        });
+    if (problem === undefined) return 'unavailable';
     if (problem === null) return null;
     if (!policy.namesNothing && !this.session.domains.isKnown) return 'unavailable';
     this.recorder.untracked(policy.view, problem);
@@ -176,7 +184,9 @@ export class ReadPath {
       const computeMs = this.clock.monotonic() - started;
       this.recorder.computed(policy.view, computeMs);
       Computation.current()?.dependOnComputation(computation, reply.now + policy.ttlMs);
-      storing = this.keep(value, encoded, computation, computeMs, reply.now, reading.tenantId);
+      // Or its domain lost its triggers while this was computed.
+      if (this.isTracked(policy))
+        storing = this.keep(value, encoded, computation, computeMs, reply.now, reading.tenantId);
       return value;
     } finally {
       // Until it is stored it can still be joined; afterwards the row takes over.

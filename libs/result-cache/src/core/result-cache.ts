@@ -35,6 +35,11 @@ export interface ResultCacheOptions {
   freshness?: Freshness;
   /** The memory tier: `false` for none. */
   memory?: MemoryOptions | false;
+  /**
+   * Milliseconds a read waits for the cache's database; then it computes its value itself, and the value is not stored.
+   * Default 250; `Infinity` to wait as long as it takes. Caches on one store share their statements, and so the shortest.
+   */
+  timeout?: number;
   clock?: Clock;
 }
 
@@ -97,6 +102,7 @@ export class ResultCache {
     this.tracks = options.invalidation !== 'ttl';
     this.recorder = new Recorder(this.name, options.enableStats ?? true);
     this.session = Session.of(options.store, clock);
+    this.session.answerWithin(milliseconds(options.timeout ?? 250));
     this.memory = options.memory === false ? null : memoryTier(options.memory ?? {}, this.session, clock);
     this.reads = new ReadPath(this.session, this.memory, this.recorder, clock, this.maxValueBytes, this.tracks);
     this.plain = this.policy({ untracked: true });
@@ -333,6 +339,14 @@ function memoryTier(
     ttlMs: ttlToMs(ttl, 'memory.ttl'),
   };
   return new MemoryTier(limits, session.touches, clock);
+}
+
+function milliseconds(timeout: number): number {
+  if (!(timeout > 0) || (timeout >= 2 ** 29 && timeout !== Infinity))
+    throw new CacheConfigurationError(
+      `timeout: ${String(timeout)} is no time to wait; write milliseconds, such as 250, or Infinity`,
+    );
+  return timeout;
 }
 
 function positive(value: number, option: string): number {

@@ -1,6 +1,7 @@
 import { systemClock, type Clock } from './clock.js';
 import { type Computation } from './computation.js';
 import { DomainWatch } from './domain-watch.js';
+import { StoreTimeoutError } from './errors.js';
 import { events } from './events.js';
 import { Exchange, type Reply } from './exchange.js';
 import { FillQueue } from './fill-queue.js';
@@ -27,7 +28,9 @@ export class Session {
   readonly running = new Map<string, Computation>();
   private readonly exchange: Exchange;
   private owed: Dependencies[] = [];
+  private paying: Promise<void> | null = null;
   private retry: NodeJS.Timeout | undefined;
+  private timeoutMs = Infinity;
 
   private constructor(
     readonly store: CacheStore,
@@ -35,7 +38,8 @@ export class Session {
   ) {
     const onError = (operation: string, error: Error): void => this.failed(operation, error);
     this.proof = new FreshnessProof(clock);
-    this.exchange = new Exchange(store, this.touches, this.proof, clock, undefined, onError);
+    const onReborn = (): void => this.domains.forget();
+    this.exchange = new Exchange(store, this.touches, this.proof, clock, undefined, onError, onReborn);
     this.fills = new FillQueue(store, onError);
     this.domains = new DomainWatch(store, onError);
   }
@@ -46,10 +50,27 @@ export class Session {
     return session;
   }
 
-  /** Join the exchange. @throws what the store throws. */
+  /** Let no read wait for the store longer than this. Caches that share a session share the shortest of their limits. */
+  answerWithin(ms: number): void {
+    this.timeoutMs = Math.min(this.timeoutMs, ms);
+    this.exchange.answerWithin(ms);
+  }
+
+  /** Join the exchange. @throws StoreTimeoutError, and what the store throws. */
   async ask(key?: string): Promise<Reply> {
-    if (this.owed.length > 0) await this.payOwed();
+    if (this.owed.length > 0) await this.inTime(this.payOwed());
     return this.exchange.ask(key);
+  }
+
+  /** Wait for something else a read needs of the store. @throws StoreTimeoutError */
+  async inTime<T>(work: Promise<T>): Promise<T> {
+    const { timeoutMs } = this;
+    if (timeoutMs === Infinity) return work;
+    let timer: NodeJS.Timeout | undefined;
+    const tooLate = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => setImmediate(() => reject(new StoreTimeoutError(timeoutMs))), timeoutMs);
+    });
+    return Promise.race([work, tooLate]).finally(() => clearTimeout(timer));
   }
 
   /**
@@ -89,7 +110,15 @@ export class Session {
     this.owed = [];
   }
 
+  /** Resolves when nothing is owed. All who wait share one statement at a time, or a store that hangs would collect them. */
   private async payOwed(): Promise<void> {
+    while (this.owed.length > 0) {
+      this.paying ??= this.pay().finally(() => (this.paying = null));
+      await this.paying;
+    }
+  }
+
+  private async pay(): Promise<void> {
     // Merged before it is paid: with a store that stays off the debt must not grow with every call.
     const debt = merged(this.owed);
     this.owed = [debt];
@@ -100,7 +129,7 @@ export class Session {
       this.failed('invalidate', error as Error);
       this.retry ??= setTimeout(() => {
         this.retry = undefined;
-        if (this.owed.length > 0) this.payOwed().catch(() => undefined);
+        this.payOwed().catch(() => undefined);
       }, RETRY_MS).unref();
       throw error;
     }

@@ -35,6 +35,8 @@ export interface ExchangeRequest {
   readonly keys: readonly string[];
   /** Return only rows which the log itself proves untouched; for rows older than what the process remembers. */
   readonly prove?: boolean;
+  /** Nobody needs the answer after so many milliseconds: the store may reject then, and drop a connection that hangs. */
+  readonly withinMs?: number;
 }
 
 export interface ExchangeAnswer {

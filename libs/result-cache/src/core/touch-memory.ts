@@ -79,7 +79,7 @@ export class TouchMemory {
     if (epoch !== this.restarts) return false;
     this.count++;
     const { since } = request;
-    if (since === null || since.incarnation !== answer.fence.incarnation || since.lo < answer.horizon) {
+    if (since === null || !this.continues(since, answer)) {
       this.restart(answer);
       return true;
     }
@@ -93,6 +93,14 @@ export class TouchMemory {
     if (this.touched.size > this.capacity) this.trim();
     else if (this.touched.size - this.sizeAtCheckpoint > this.capacity / 8) this.setCheckpoint();
     return true;
+  }
+
+  /**
+   * Whether an answer goes on from the base it was asked from: the same incarnation, nothing forgotten since, and the
+   * server not behind where it was then, as a machine is that was set back to a snapshot of itself.
+   */
+  private continues(since: Fence, { fence, horizon }: ExchangeAnswer): boolean {
+    return since.incarnation === fence.incarnation && since.lo >= horizon && since.hi <= fence.hi;
   }
 
   /** Judge a stored row by what is known now. `serving` is the fence of the answer that brought it. */

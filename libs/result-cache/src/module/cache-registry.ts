@@ -112,6 +112,7 @@ export class CacheRegistry {
       invalidation: options.invalidation ?? this.options.invalidation,
       freshness: options.freshness ?? this.options.freshness,
       memory: options.memory ?? this.options.memory,
+      timeout: this.options.timeout,
     });
     return new CacheService(engine, new CacheKeyBuilder({ prefix }), this.tenancy, this.tenants);
   }

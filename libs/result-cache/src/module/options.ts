@@ -45,6 +45,8 @@ export interface CacheModuleOptions extends CacheOptions {
   poolSize?: number;
   /** Named prepared statements. Default `true`; `false` behind a PgBouncer older than 1.21 in transaction mode. */
   prepare?: boolean;
+  /** Milliseconds a read waits for the cache's database before it computes by itself. Default 250; `Infinity` for no limit. */
+  timeout?: number;
   /** How often expired entries are deleted and the log is trimmed: seconds or text. Default `'5m'`; `false` for never. */
   purgeInterval?: Ttl | false;
   /** Set the `Cache-Status` header (RFC 9211) on responses that read through the cache. Default `true`. */
@@ -80,6 +82,7 @@ const ROOT_KEYS = [
   'autoInitialize',
   'poolSize',
   'prepare',
+  'timeout',
   'purgeInterval',
   'cacheStatusHeader',
 ];

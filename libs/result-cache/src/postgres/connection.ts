@@ -26,6 +26,8 @@ export interface Statement {
   values?: unknown[];
   /** Prepared under this name on each connection. */
   name?: string;
+  /** Milliseconds after which to reject and drop the connection; the statement is not cancelled. Default: none. */
+  query_timeout?: number;
 }
 
 /** A statement that takes longer is given up. The server's own limit comes first; this one is for a server that hangs. */

@@ -27,6 +27,8 @@ import { arrayLiteral, MOST_TOUCHES, parseAnswer, parseProof, specText } from '.
 /** A `hi` no transaction reaches: nothing was touched since. */
 const END_OF_TIME = '9223372036854775807';
 const PURGE_BATCH = 1_000;
+/** Fills are sent one at a time: one on a dead connection would hold up all others. */
+const FILL_WITHIN_MS = 2_500;
 
 export interface PostgresCacheOptions {
   /** A PostgreSQL URL, a `pg` pool or its configuration, or a TypeORM DataSource. */
@@ -125,15 +127,17 @@ export class PostgresCache implements CacheStore {
     await this.readiness.ready();
   }
 
-  async exchange({ since, keys, prove = false }: ExchangeRequest): Promise<ExchangeAnswer | null> {
+  async exchange({ since, keys, prove = false, withinMs }: ExchangeRequest): Promise<ExchangeAnswer | null> {
     await this.readiness.ready();
-    const rows = await this.run(prove ? 'prove' : 'exchange', this.statements[prove ? 'prove' : 'exchange'], [
+    const name = prove ? 'prove' : 'exchange';
+    const values = [
       since === null ? END_OF_TIME : String(since.lo),
       since === null ? END_OF_TIME : String(since.hi),
       since === null ? '{}' : `{${since.open.join(',')}}`,
       MOST_TOUCHES + 1,
       keys,
-    ]);
+    ];
+    const rows = await this.run(name, this.statements[name], values, withinMs);
     return parseAnswer(rows);
   }
 
@@ -158,6 +162,7 @@ export class PostgresCache implements CacheStore {
         fills.map(({ view }) => view),
         fills.map(({ computeMs }) => computeMs),
       ],
+      FILL_WITHIN_MS,
     );
     const rows = await stored.catch((error: Error) => {
       throw isRefusedData(error) ? new RefusedValueError(error.message, { cause: error }) : error;
@@ -274,8 +279,9 @@ export class PostgresCache implements CacheStore {
     await (this.closing ??= this.connection.close());
   }
 
-  private async run(name: string, text: string, values?: unknown[]): Promise<TextRows> {
+  private async run(name: string, text: string, values?: unknown[], withinMs = Infinity): Promise<TextRows> {
     const query: Statement = { text, values };
+    if (withinMs < Infinity) query.query_timeout = withinMs;
     if (this.options.prepare !== false)
       query.name = `result_cache_${name}_${this.readiness.installation?.cacheId ?? 0}`;
     try {

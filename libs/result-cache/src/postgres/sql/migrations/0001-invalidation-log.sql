@@ -35,9 +35,19 @@ CREATE UNLOGGED TABLE fraiseql_cache.incarnation (
   horizon           bigint  NOT NULL,
   system_identifier bigint  NOT NULL,
   database_oid      oid     NOT NULL,
+  -- The run of the server it was made in. Between two runs the files may have been replaced by older ones, in which
+  -- transaction ids, and this very row, are the same again.
+  started           timestamptz NOT NULL DEFAULT pg_postmaster_start_time(),
   -- The transaction that wrote this row. A row loaded from a dump was written by another one: its xmin tells.
   born              xid     NOT NULL DEFAULT pg_current_xact_id()::xid
 );
+
+-- The incarnation, if it is of this run of this database. Checked with every exchange, because a process that was cut
+-- off may be connected to something else when it comes back: a restored server, or a copy under the old name.
+CREATE VIEW fraiseql_cache.current_incarnation AS
+  SELECT i.id, i.horizon, i.system_identifier FROM fraiseql_cache.incarnation i
+   WHERE i.xmin = i.born AND i.started = pg_postmaster_start_time()
+     AND i.database_oid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
 
 CREATE UNLOGGED TABLE fraiseql_cache.horizon_sample (
   at     timestamptz PRIMARY KEY,
@@ -55,8 +65,7 @@ BEGIN
     FROM pg_control_system() c, pg_database d WHERE d.datname = current_database();
 
   FOR attempt IN 1 .. 2 LOOP
-    SELECT i.id INTO found_id FROM fraiseql_cache.incarnation i
-      WHERE i.xmin = i.born AND i.system_identifier = here.system_identifier AND i.database_oid = here.database_oid;
+    SELECT i.id INTO found_id FROM fraiseql_cache.current_incarnation i WHERE i.system_identifier = here.system_identifier;
     IF found_id IS NOT NULL THEN
       RETURN found_id;
     END IF;
@@ -75,4 +84,4 @@ BEGIN
   RETURN found_id;
 END $$;
 COMMENT ON FUNCTION fraiseql_cache.ensure_incarnation() IS
-  'Returns the current incarnation; starts a new one when the UNLOGGED tables were reset or came from a dump.';
+  'Returns the current incarnation; starts a new one when the UNLOGGED tables were reset, came from a dump or a copy, or the server was restarted.';

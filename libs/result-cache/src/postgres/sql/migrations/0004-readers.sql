@@ -13,7 +13,7 @@ DECLARE
   ended text; -- open then
 BEGIN
   SELECT concat_ws(' ', pg_current_snapshot(), i.id, i.horizon, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) INTO head
-    FROM fraiseql_cache.incarnation i WHERE i.xmin = i.born;
+    FROM fraiseql_cache.current_incarnation i;
   IF head IS NULL THEN
     RETURN NULL;
   END IF;

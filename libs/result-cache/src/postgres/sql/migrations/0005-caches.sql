@@ -63,7 +63,7 @@ BEGIN
     CROSS JOIN LATERAL (SELECT clock_timestamp() AS cached_at, LEAST(u.ttl_ms, p_max_ttl * 1000::bigint) * interval '1 ms' AS ttl) l
     CROSS JOIN LATERAL (SELECT CASE WHEN u.spec IS NULL THEN u.tags::text[] ELSE u.tags::text[] || fraiseql_cache.dependency_tags(u.spec::jsonb) END AS tags) n
     -- A fence of another incarnation, or from below the horizon, proves nothing any more.
-    JOIN fraiseql_cache.incarnation i ON i.id = u.incarnation AND i.xmin = i.born AND u.lo >= i.horizon
+    JOIN fraiseql_cache.current_incarnation i ON i.id = u.incarnation AND u.lo >= i.horizon
    ORDER BY u.key COLLATE "C", u.hi DESC
   ON CONFLICT ON CONSTRAINT %2$I DO UPDATE SET cache_value = EXCLUDED.cache_value, value_types = EXCLUDED.value_types, expires_at = EXCLUDED.expires_at,
     tags = EXCLUDED.tags, lo = EXCLUDED.lo, hi = EXCLUDED.hi, open = EXCLUDED.open, incarnation = EXCLUDED.incarnation, proof = EXCLUDED.proof,
