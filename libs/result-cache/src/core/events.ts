@@ -4,7 +4,7 @@ import { type Tier } from './outcome.js';
 /**
  * Everything the cache does, as one stream on `node:diagnostics_channel`, under the name `nestjs-result-cache`.
  * Metrics and logs subscribe; publishing costs nothing while nobody does. Keys are never part of an event: they can
- * hold personal data. `keyHash` tells two keys apart.
+ * hold personal data.
  */
 export type CacheEvent = { cache: string } & (
   | { type: 'hit'; view: string; tenantId?: string; tier: Tier; durationMs: number }
@@ -21,6 +21,10 @@ export type CacheEvent = { cache: string } & (
   | { type: 'error'; operation: string; error: Error }
 );
 
+/** The `cache` of events that concern a store, which several caches may share. No cache may have this name. */
+export const STORE_EVENTS = 'store';
+
+/** Name of the stream on `node:diagnostics_channel`. */
 export const EVENT_CHANNEL = 'nestjs-result-cache';
 
 /** The stream itself: `events.subscribe((event) => …)` through `node:diagnostics_channel`. */

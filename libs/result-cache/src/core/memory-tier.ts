@@ -39,19 +39,19 @@ export interface MemoryHit {
 export class MemoryTier {
   private readonly entries: LRUCache<string, Entry>;
   private readonly ttlMs: number;
-  private evicted = 0;
 
   constructor(
     { maxEntries, maxBytes, ttlMs }: MemoryTierOptions,
     private readonly touches: TouchMemory,
     private readonly clock: Clock,
+    onEviction: () => void = () => undefined,
   ) {
     this.ttlMs = ttlMs;
     this.entries = new LRUCache<string, Entry>({
       max: maxEntries,
       maxSize: maxBytes,
       dispose: (_entry, _key, reason) => {
-        if (reason === 'evict') this.evicted++;
+        if (reason === 'evict') onEviction();
       },
     });
   }
@@ -62,10 +62,6 @@ export class MemoryTier {
 
   get bytes(): number {
     return this.entries.calculatedSize;
-  }
-
-  get evictions(): number {
-    return this.evicted;
   }
 
   /** Whether there is an entry that nothing told so far makes void. */

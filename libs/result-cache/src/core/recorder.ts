@@ -76,6 +76,11 @@ export class Recorder {
     this.publish({ type: 'purged', entries, logRows });
   }
 
+  /** An entry left memory to make room. */
+  evicted(): void {
+    this.stats.count('evictions');
+  }
+
   failed(operation: string, error: Error): void {
     this.stats.count('errors');
     this.publish({ type: 'error', operation, error });

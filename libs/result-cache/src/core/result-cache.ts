@@ -103,7 +103,10 @@ export class ResultCache {
     this.recorder = new Recorder(this.name, options.enableStats ?? true);
     this.session = Session.of(options.store, clock);
     this.session.answerWithin(milliseconds(options.timeout ?? 250));
-    this.memory = options.memory === false ? null : memoryTier(options.memory ?? {}, this.session, clock);
+    this.memory =
+      options.memory === false
+        ? null
+        : memoryTier(options.memory ?? {}, this.session, clock, () => this.recorder.evicted());
     this.reads = new ReadPath(this.session, this.memory, this.recorder, clock, this.maxValueBytes, this.tracks);
     this.plain = this.policy({ untracked: true });
   }
@@ -281,7 +284,8 @@ export class ResultCache {
   }
 
   async getStats(): Promise<CacheStats> {
-    return { ...this.recorder.snapshot(), ...(await this.store.stats()) };
+    const memory = { memoryEntries: this.memory?.size ?? 0, memoryBytes: this.memory?.bytes ?? 0 };
+    return { ...this.recorder.snapshot(), ...memory, ...(await this.store.stats()) };
   }
 
   /** The counters of this process, without asking the database. */
@@ -332,13 +336,14 @@ function memoryTier(
   { maxEntries = 1_000, maxBytes = 64 << 20, ttl = 60 }: MemoryOptions,
   session: Session,
   clock: Clock,
+  onEviction: () => void,
 ): MemoryTier {
   const limits = {
     maxEntries: positive(maxEntries, 'memory.maxEntries'),
     maxBytes: positive(maxBytes, 'memory.maxBytes'),
     ttlMs: ttlToMs(ttl, 'memory.ttl'),
   };
-  return new MemoryTier(limits, session.touches, clock);
+  return new MemoryTier(limits, session.touches, clock, onEviction);
 }
 
 function milliseconds(timeout: number): number {

@@ -2,7 +2,7 @@ import { systemClock, type Clock } from './clock.js';
 import { type Computation } from './computation.js';
 import { DomainWatch } from './domain-watch.js';
 import { StoreTimeoutError } from './errors.js';
-import { events } from './events.js';
+import { events, STORE_EVENTS } from './events.js';
 import { Exchange, type Reply } from './exchange.js';
 import { FillQueue } from './fill-queue.js';
 import { FreshnessProof } from './freshness.js';
@@ -41,7 +41,7 @@ export class Session {
     const onReborn = (): void => this.domains.forget();
     this.exchange = new Exchange(store, this.touches, this.proof, clock, undefined, onError, onReborn);
     this.fills = new FillQueue(store, onError);
-    this.domains = new DomainWatch(store, onError);
+    this.domains = new DomainWatch(store, onError, clock);
   }
 
   static of(store: CacheStore, clock: Clock = systemClock): Session {
@@ -136,7 +136,7 @@ export class Session {
   }
 
   private failed(operation: string, error: Error): void {
-    if (events.hasSubscribers) events.publish({ cache: 'store', type: 'error', operation, error });
+    if (events.hasSubscribers) events.publish({ cache: STORE_EVENTS, type: 'error', operation, error });
   }
 }
 

@@ -9,7 +9,7 @@ export interface Counters {
   bypassed: number;
   /** Values that could not be stored (too large, cyclic, …). */
   unstorable: number;
-  /** Entries removed to stay within a limit. */
+  /** Entries that left memory to stay within its limits. */
   evictions: number;
   errors: number;
   /** Milliseconds of computing that hits made unnecessary. */
@@ -24,6 +24,9 @@ export interface ViewCounters extends Pick<Counters, 'hits' | 'misses' | 'comput
 export interface CacheStats extends Counters {
   /** `hits / (hits + misses)`, from 0 to 1; 0 before the first read. */
   hitRate: number;
+  /** Entries in this process's memory, and their size as JSON. */
+  memoryEntries: number;
+  memoryBytes: number;
   totalEntries: number;
   expiredEntries: number;
   tableSizeBytes: number;

@@ -20,7 +20,7 @@ export class CacheStatusMiddleware implements NestMiddleware {
  * The header's value: one member per cache. A response made of several cached reads is a hit only if all were; `detail`
  * tells how many, and from which tier.
  *
- * @example 'default; hit; ttl=287; detail="postgres"', 'default; fwd=miss; detail="2 of 3 from postgres"'
+ * @example 'default; hit; ttl=287; detail="postgres"', 'default; fwd=miss; detail="2 of 3 hit from postgres"'
  */
 export function cacheStatus(outcomes: readonly Outcome[]): string | undefined {
   const caches = new Map<string, Outcome[]>();

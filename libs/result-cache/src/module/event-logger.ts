@@ -1,6 +1,6 @@
 import { Inject, Injectable, Logger, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { EVENT_CHANNEL, type CacheEvent } from '../core/events.js';
+import { type CacheEvent, EVENT_CHANNEL, STORE_EVENTS } from '../core/events.js';
 import { StoreUnavailableError } from '../postgres/readiness.js';
 import { CacheRegistry } from './cache-registry.js';
 
@@ -25,7 +25,7 @@ export class EventLogger implements OnModuleInit, OnApplicationShutdown {
 
   private readonly onEvent = (message: unknown): void => {
     const event = message as CacheEvent;
-    if (event.cache !== 'store' && !this.registry.services.some(({ name }) => name === event.cache)) return;
+    if (event.cache !== STORE_EVENTS && !this.registry.services.some(({ name }) => name === event.cache)) return;
     if (event.type === 'unstorable')
       this.logger.warn(`${event.view} returns a value that cannot be cached: ${event.message}`);
     else if (event.type === 'untracked') this.logger.warn(`${event.view} is not cached: ${event.message}`);

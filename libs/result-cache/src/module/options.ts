@@ -1,5 +1,6 @@
 import { ttlToMs, type Ttl } from '../core/duration.js';
 import { CacheConfigurationError } from '../core/errors.js';
+import { STORE_EVENTS } from '../core/events.js';
 import { freshnessToMs, type Freshness } from '../core/freshness.js';
 import { type MemoryOptions } from '../core/result-cache.js';
 import { type ConnectionOptions } from '../postgres/connection.js';
@@ -163,6 +164,10 @@ export function checkNamedOptions(options: NamedCacheOptions): NamedCacheOptions
   if (options.name === 'default')
     throw new CacheConfigurationError(
       `${where}: 'default' is the module's own cache; choose another name, or set its options in CacheModule.forRoot`,
+    );
+  if (options.name === STORE_EVENTS)
+    throw new CacheConfigurationError(
+      `${where}: '${STORE_EVENTS}' is what events of the database go by; choose another name`,
     );
   checkKeys(options, ['name', ...CACHE_KEYS], where);
   checkCacheOptions(options, where);

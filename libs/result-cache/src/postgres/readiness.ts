@@ -1,6 +1,6 @@
 import { type Clock } from '../core/clock.js';
 import { CacheError } from '../core/errors.js';
-import { events } from '../core/events.js';
+import { events, STORE_EVENTS } from '../core/events.js';
 import { NotInstalledError, type Installation } from './installer.js';
 
 /** Milliseconds between two attempts on a database that could not be used. */
@@ -111,7 +111,7 @@ export class Readiness {
     if (text === this.told || this.closed) return;
     this.told = text;
     if (events.hasSubscribers)
-      events.publish({ cache: 'store', type: 'availability', state, message: error?.message ?? '' });
+      events.publish({ cache: STORE_EVENTS, type: 'availability', state, message: error?.message ?? '' });
   }
 }
 
