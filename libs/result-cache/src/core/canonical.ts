@@ -1,3 +1,4 @@
+import { hasPrivateMembers } from './private-members.js';
 import { types } from 'node:util';
 import { CacheConfigurationError } from './errors.js';
 
@@ -227,7 +228,6 @@ function base64(buffer: ArrayBufferLike, offset: number, length: number): string
 }
 
 const HIDDEN = 'which keeps data in #private fields and has no toJSON()';
-const PRIVATE_FIELD = /[{};\n]\s*#[\p{ID_Start}$_][\p{ID_Continue}$]*\s*[=;}\n]/u;
 const privateFields = new WeakMap<object, boolean>();
 
 /** `#fields` are invisible to reflection, so the class's own source is the only witness there is. */
@@ -237,7 +237,7 @@ function hidesData(prototype: object | null): boolean {
   if (hides === undefined) {
     const { constructor } = prototype as { constructor: unknown };
     const source = typeof constructor === 'function' ? Function.prototype.toString.call(constructor) : '';
-    hides = PRIVATE_FIELD.test(source) || hidesData(Object.getPrototypeOf(prototype) as object | null);
+    hides = hasPrivateMembers(source) || hidesData(Object.getPrototypeOf(prototype) as object | null);
     privateFields.set(prototype, hides);
   }
   return hides;

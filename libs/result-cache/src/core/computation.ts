@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { type Fence } from './fence.js';
 import { type Policy } from './policy.js';
 import { type Dependencies } from './store.js';
-import { type TouchMemory } from './touch-memory.js';
+import { keyTag, type TouchMemory } from './touch-memory.js';
 import { copyValue } from './values/index.js';
 
 const current = new AsyncLocalStorage<Computation>();
@@ -18,6 +18,8 @@ export class Computation {
   private expiry = Infinity;
   private storable = true;
   private joined = false;
+  /** Computations that this one waits for: its own nested ones, and those it has joined. */
+  private readonly awaited: Computation[] = [];
   /** For those who join: a copy of the value made before its first owner could change it, or `null` if it has none. */
   private shared: Promise<{ copy: unknown } | null> = Promise.resolve(null);
 
@@ -27,6 +29,8 @@ export class Computation {
     readonly fence: Fence,
     readonly since: number,
     readonly policy: Policy,
+    /** Whose value it is; `undefined` for one that all may see. */
+    readonly tenantId?: string,
   ) {}
 
   /** The computation this code runs in, if any. */
@@ -70,6 +74,16 @@ export class Computation {
     await this.shared.catch(() => undefined);
   }
 
+  /** Wait for a nested computation: until it has ended, what it has read counts as read by this one. */
+  async await<T>(nested: Computation, work: () => Promise<T>): Promise<T> {
+    this.awaited.push(nested);
+    try {
+      return await work();
+    } finally {
+      this.awaited.splice(this.awaited.indexOf(nested), 1);
+    }
+  }
+
   /** A nested read was served from the cache. `expiresAt` is in the database's milliseconds. */
   dependOnEntry(tags: readonly string[], expiresAt: number): void {
     for (const tag of tags) this.tags.add(tag);
@@ -86,7 +100,7 @@ export class Computation {
   /** A nested computation has ended. */
   dependOnComputation(nested: Computation, expiresAt: number): void {
     this.dependOnPolicy(nested.policy, expiresAt);
-    this.dependOnEntry([...nested.tags], nested.expiry);
+    this.dependOnEntry([...nested.tags, keyTag(nested.key)], nested.expiry);
     this.inherited.push(...nested.inherited);
     if (!nested.storable) this.spoil();
   }
@@ -132,19 +146,29 @@ export class Computation {
   /**
    * Whether somebody whose question came with the newest exchange may have this computation's value: only if nothing
    * was touched since it began of what it has read by now. (What it reads from now on is new enough.) Where its tags
-   * are not known beforehand, any touch keeps the two apart. Joining the computation one runs in would wait for itself.
+   * are not known beforehand, any touch keeps the two apart. Joining a computation that waits for this code would wait
+   * for ever.
    */
   isJoinable(memory: TouchMemory): boolean {
-    if (this.isAncestor()) return false;
+    return !this.waitsForCaller() && this.isUntouched(memory);
+  }
+
+  private isUntouched(memory: TouchMemory): boolean {
+    // Of what spoils a value nobody is told, so it may be old already.
+    if (!this.storable || !this.awaited.every((nested) => nested.isUntouched(memory))) return false;
     if (!memory.anythingAfter(this.since)) return true;
     const { tags } = this.policy;
     if (tags === null || this.inherited.length > 0) return false;
     return !memory.touchedAfter(this.since, this.key, [...tags, ...this.tags]);
   }
 
-  private isAncestor(): boolean {
+  private waitsForCaller(): boolean {
     for (let running = current.getStore(); running !== undefined; running = running.parent)
-      if (running === this) return true;
+      if (this.waitsFor(running)) return true;
     return false;
+  }
+
+  private waitsFor(other: Computation): boolean {
+    return this === other || this.awaited.some((nested) => nested.waitsFor(other));
   }
 }

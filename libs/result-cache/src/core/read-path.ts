@@ -8,6 +8,7 @@ import { type Policy } from './policy.js';
 import { type Recorder } from './recorder.js';
 import { type Session } from './session.js';
 import { type Proof } from './store.js';
+import { keyTag } from './touch-memory.js';
 import { transactions } from './transactions.js';
 import { decodeValue, encodeValue, type EncodedValue } from './values/index.js';
 
@@ -46,12 +47,13 @@ export class ReadPath {
   ) {}
 
   /** The value of a key, or `undefined`. */
-  async find<T>(key: string, policy: Policy, view: string): Promise<Found<T> | undefined> {
+  async find<T>(key: string, policy: Policy, view: string, tenantId?: string): Promise<Found<T> | undefined> {
+    this.guardTenant(view, tenantId);
     if (transactions.open() !== undefined) {
       this.passBy(policy, 'transaction');
       return undefined;
     }
-    const reading = this.reading(key, policy, view);
+    const reading = this.reading(key, policy, view, tenantId);
     const { found, reply } = await this.lookup<T>(reading);
     if (found !== undefined) {
       this.hit(reading, found);
@@ -66,6 +68,7 @@ export class ReadPath {
 
   /** The value of a key, computed and stored if there is none. */
   async readThrough<T>(key: string, compute: () => Promise<T>, policy: Policy, tenantId?: string): Promise<T> {
+    this.guardTenant(policy.view, tenantId);
     if (transactions.open() !== undefined) return this.bypass(compute, policy, 'transaction');
     let reason = this.isTracked(policy) ? null : await this.whyBypassed(policy);
     if (reason !== null) return this.bypass(compute, policy, reason);
@@ -155,17 +158,29 @@ export class ReadPath {
     { policy, view, tenantId }: Reading,
     reply: Reply,
   ): Promise<T> {
-    const shared = await running.share();
+    const outer = Computation.current();
+    const share = (): Promise<{ copy: unknown } | null> => running.share();
+    const shared = await (outer === undefined ? share() : outer.await(running, share));
     if (shared === null) return this.bypass(compute, policy, 'unstorable');
     this.recorder.joined(view, tenantId);
-    Computation.current()?.dependOnComputation(running, reply.now + policy.ttlMs);
+    outer?.dependOnComputation(running, reply.now + policy.ttlMs);
     return shared.copy as T;
   }
 
   private async compute<T>(compute: () => Promise<T>, reading: Reading, reply: Reply): Promise<T> {
-    const { key, policy } = reading;
+    const computation = new Computation(reading.key, reply.fence, reply.number, reading.policy, reading.tenantId);
+    const outer = Computation.current();
+    const work = (): Promise<T> => this.run(computation, compute, reading, reply);
+    return outer === undefined ? work() : outer.await(computation, work);
+  }
+
+  private async run<T>(
+    computation: Computation,
+    compute: () => Promise<T>,
+    { key, policy, tenantId }: Reading,
+    reply: Reply,
+  ): Promise<T> {
     const { running } = this.session;
-    const computation = new Computation(key, reply.fence, reply.number, policy);
     running.set(key, computation);
     const started = this.clock.monotonic();
     let storing: Promise<void> | undefined;
@@ -185,8 +200,7 @@ export class ReadPath {
       this.recorder.computed(policy.view, computeMs);
       Computation.current()?.dependOnComputation(computation, reply.now + policy.ttlMs);
       // Or its domain lost its triggers while this was computed.
-      if (this.isTracked(policy))
-        storing = this.keep(value, encoded, computation, computeMs, reply.now, reading.tenantId);
+      if (this.isTracked(policy)) storing = this.keep(value, encoded, computation, computeMs, reply.now, tenantId);
       return value;
     } finally {
       // Until it is stored it can still be joined; afterwards the row takes over.
@@ -272,8 +286,19 @@ export class ReadPath {
     else outer?.dependOnPolicy(policy, Infinity);
   }
 
+  /** What one tenant sees may not become part of what others see, or another one does. */
+  private guardTenant(view: string, tenantId: string | undefined): void {
+    const outer = Computation.current();
+    if (outer === undefined || tenantId === undefined || outer.tenantId === tenantId) return;
+    outer.spoil();
+    this.recorder.untracked(
+      outer.policy.view,
+      `it is not this tenant's alone, but reads a value of one tenant (${view}): cache it per tenant, or have it read what is shared`,
+    );
+  }
+
   private hit(reading: Reading, { proof, tier, leftMs }: Found<unknown>): void {
-    Computation.current()?.dependOnEntry(proof.tags, proof.expiresAt);
+    Computation.current()?.dependOnEntry([...proof.tags, keyTag(reading.key)], proof.expiresAt);
     this.recorder.hit(this.timed(reading), tier, leftMs, proof.computeMs ?? 0);
   }
 

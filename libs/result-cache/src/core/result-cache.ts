@@ -1,4 +1,5 @@
 import { systemClock, type Clock } from './clock.js';
+import { Computation } from './computation.js';
 import { ttlToMs, type Ttl } from './duration.js';
 import { CacheConfigurationError } from './errors.js';
 import { type Fence } from './fence.js';
@@ -134,8 +135,8 @@ export class ResultCache {
   }
 
   /** The value of a key, or `undefined` where there is none or it is void. A stored `undefined` looks the same; see {@link exists}. */
-  async get<T = unknown>(key: string, view = 'get'): Promise<T | undefined> {
-    return (await this.reads.find<T>(storableKey(key), this.plain, view))?.value;
+  async get<T = unknown>(key: string, tenantId?: string): Promise<T | undefined> {
+    return (await this.reads.find<T>(storableKey(key), this.plain, 'get', tenantId))?.value;
   }
 
   /** The value with its versions and times, or `undefined`. */
@@ -152,15 +153,17 @@ export class ResultCache {
   }
 
   /** Several values in one statement, by key; keys without a valid entry are missing from the map. */
-  async getMany<T = unknown>(keys: readonly string[]): Promise<Map<string, T>> {
+  async getMany<T = unknown>(keys: readonly string[], tenantId?: string): Promise<Map<string, T>> {
     const found = await Promise.all(
-      keys.map(async (key) => [key, await this.reads.find<T>(storableKey(key), this.plain, 'get')] as const),
+      keys.map(async (key) => [key, await this.reads.find<T>(storableKey(key), this.plain, 'get', tenantId)] as const),
     );
     return new Map(found.flatMap(([key, entry]) => (entry === undefined ? [] : [[key, entry.value]])));
   }
 
   /** Whether a valid entry exists, whatever its value. */
   async exists(key: string): Promise<boolean> {
+    // A computation that asks would not be told when the answer changes.
+    Computation.current()?.spoil();
     return (await this.reads.ask(storableKey(key)))?.row != null;
   }
 
@@ -318,11 +321,16 @@ export class ResultCache {
   ): Promise<Fence | null> {
     try {
       const tags = own === undefined ? [] : await this.store.tagsOf(dependencies);
+      const stands = (key: string, now: Fence): boolean =>
+        own === undefined || this.session.touches.judge(key, { ...NO_PROOF, fence: own, tags }, now) === 'valid';
+      // A key that was deleted since its value was computed stays deleted.
+      if (own !== undefined) {
+        const { fence } = await this.session.ask();
+        if (!keys.every((key) => stands(key, fence))) return null;
+      }
       await this.session.delete(keys);
       const { fence } = await this.session.ask();
-      if (own !== undefined && this.session.touches.judge('', { ...NO_PROOF, fence: own, tags }, fence) !== 'valid')
-        return null;
-      return fence;
+      return stands('', fence) ? fence : null;
     } catch (error) {
       this.recorder.failed('set', error as Error);
       return null;

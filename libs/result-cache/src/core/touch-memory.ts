@@ -17,6 +17,11 @@ interface Touched {
 const KEY = '!';
 const PATTERN = '~';
 
+/** The tag of a key itself, which deleting it touches. */
+export function keyTag(key: string): string {
+  return KEY + key;
+}
+
 /** Transactions remembered per tag, one by one. */
 const MOST_XIDS = 32;
 
@@ -109,9 +114,9 @@ export class TouchMemory {
     if (fence.incarnation !== serving.incarnation || fence.lo < this.horizon || fence.hi > serving.hi) return 'void';
     if (!this.remembersSince(fence)) return 'unknown';
     for (const tag of tags) if (this.unseen(this.touched.get(tag), fence)) return 'void';
-    if (this.unseen(this.touched.get(KEY + key), fence)) return 'void';
+    if (this.unseen(this.touched.get(keyTag(key)), fence)) return 'void';
     for (const [tag, pattern] of this.patterns)
-      if (this.unseen(this.touched.get(tag), fence) && pattern.matches(key)) return 'void';
+      if (this.unseen(this.touched.get(tag), fence) && matchesAny(pattern, key, tags)) return 'void';
     return 'valid';
   }
 
@@ -119,9 +124,9 @@ export class TouchMemory {
   touchedAfter(since: number, key: string, tags: readonly string[]): boolean {
     if (this.forgottenBy > since) return true;
     for (const tag of tags) if ((this.touched.get(tag)?.by ?? 0) > since) return true;
-    if ((this.touched.get(KEY + key)?.by ?? 0) > since) return true;
+    if ((this.touched.get(keyTag(key))?.by ?? 0) > since) return true;
     for (const [tag, pattern] of this.patterns)
-      if (this.touched.get(tag)!.by > since && pattern.matches(key)) return true;
+      if (this.touched.get(tag)!.by > since && matchesAny(pattern, key, tags)) return true;
     return false;
   }
 
@@ -215,4 +220,9 @@ export class TouchMemory {
     this.latest = { fence, horizon };
     this.forgetAll();
   }
+}
+
+/** Whether a pattern of keys means this one, or one that its value was made of. */
+function matchesAny(pattern: KeyPattern, key: string, tags: readonly string[]): boolean {
+  return pattern.matches(key) || tags.some((tag) => tag.startsWith(KEY) && pattern.matches(tag.slice(KEY.length)));
 }

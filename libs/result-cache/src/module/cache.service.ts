@@ -66,13 +66,15 @@ export class CacheService {
 
   /** The value of a key, or `undefined`. */
   async get<T = unknown>(key: string, options?: CallOptions): Promise<T | undefined> {
-    return this.engine.get<T>(await this.key(key, options));
+    const tenantId = await this.tenantId(options?.tenant);
+    return this.engine.get<T>(this.keys.buildValueKey({ key, tenantId }), tenantId);
   }
 
   /** Several values in one statement; keys without one are missing from the map. */
   async getMany<T = unknown>(keys: readonly string[], options?: CallOptions): Promise<Map<string, T>> {
-    const whole = await Promise.all(keys.map((key) => this.key(key, options)));
-    const found = await this.engine.getMany<T>(whole);
+    const tenantId = await this.tenantId(options?.tenant);
+    const whole = keys.map((key) => this.keys.buildValueKey({ key, tenantId }));
+    const found = await this.engine.getMany<T>(whole, tenantId);
     return new Map(
       keys.flatMap((key, index) => (found.has(whole[index]!) ? [[key, found.get(whole[index]!) as T]] : [])),
     );
