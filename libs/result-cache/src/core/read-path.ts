@@ -63,19 +63,19 @@ export class ReadPath {
 
   /** The value of a key, computed and stored if there is none. */
   async readThrough<T>(key: string, compute: () => Promise<T>, policy: Policy, tenantId?: string): Promise<T> {
-    if (transactions.open() !== undefined) return this.bypass(compute, policy, 'transaction');
+    if (transactions.open() !== undefined) return this.bypass(key, compute, policy, 'transaction');
     let reason = this.isTracked(policy) ? null : await this.whyBypassed(policy);
-    if (reason !== null) return this.bypass(compute, policy, reason);
+    if (reason !== null) return this.bypass(key, compute, policy, reason);
     const reading = this.reading(key, policy, policy.view, tenantId);
     const { found, reply } = await this.lookup<T>(reading);
     if (found !== undefined) {
       this.hit(reading, found);
       return found.value;
     }
-    if (reply === null) return this.bypass(compute, policy, 'unavailable');
+    if (reply === null) return this.bypass(key, compute, policy, 'unavailable');
     // The store may just have turned out to be made anew, without the triggers.
     reason = this.isTracked(policy) ? null : await this.whyBypassed(policy);
-    if (reason !== null) return this.bypass(compute, policy, reason);
+    if (reason !== null) return this.bypass(key, compute, policy, reason);
     const running = this.session.running.get(key);
     if (running?.isJoinable(this.session.touches)) return this.join(running, compute, reading, reply);
     this.recorder.miss(this.timed(reading));
@@ -129,12 +129,13 @@ export class ReadPath {
     }
     const reply = await this.ask(key);
     if (reply?.row == null) return { reply };
-    const { row, now } = reply;
+    const { row, now, asked } = reply;
     try {
       const value = decodeValue(row.json, row.types, policy.registry) as T;
       const leftMs = row.proof.expiresAt - now;
       // What was set by hand is not kept: setting it again would not void the copy.
-      if (row.proof.computeMs !== null) memory?.keep(key, value, row.proof, leftMs, row.json.length);
+      if (row.proof.computeMs !== null && !memory?.isSuperseded(key, asked))
+        memory?.keep(key, value, row.proof, leftMs, row.json.length);
       return { found: { value, proof: row.proof, tier: 'postgres', leftMs }, reply };
     } catch (error) {
       // Of another version, or with a class not met here yet: as good as not there.
@@ -146,11 +147,11 @@ export class ReadPath {
   private async join<T>(
     running: Computation,
     compute: () => Promise<T>,
-    { policy, view, tenantId }: Reading,
+    { key, policy, view, tenantId }: Reading,
     reply: Reply,
   ): Promise<T> {
     const shared = await running.share();
-    if (shared === null) return this.bypass(compute, policy, 'unstorable');
+    if (shared === null) return this.bypass(key, compute, policy, 'unstorable');
     this.recorder.joined(view, tenantId);
     Computation.current()?.dependOnComputation(running, reply.now + policy.ttlMs);
     return shared.copy as T;
@@ -164,12 +165,18 @@ export class ReadPath {
     const started = this.clock.monotonic();
     let storing: Promise<void> | undefined;
     try {
-      const value = await computation.run(compute);
+      let isNewest = true;
+      const value = await computation.run(async () => {
+        const computed = await compute();
+        isNewest = !this.memory?.isSuperseded(key, started);
+        this.memory?.supersede(key);
+        return computed;
+      });
       const computeMs = this.clock.monotonic() - started;
       this.recorder.computed(policy.view, computeMs);
       Computation.current()?.dependOnComputation(computation, reply.now + policy.ttlMs);
       // Or it was made anew while this was computed.
-      if (this.isTracked(policy)) storing = this.keep(value, computation, computeMs, reply.now, reading.tenantId);
+      if (this.isTracked(policy)) storing = this.keep(value, computation, computeMs, reply, reading.tenantId, isNewest);
       return value;
     } finally {
       // Until it is stored it can still be joined; afterwards the row takes over.
@@ -179,13 +186,14 @@ export class ReadPath {
     }
   }
 
-  /** Encode now, before the caller can change the value; store soon. `startedAt` is in the database's milliseconds. */
+  /** Encode now, before the caller can change the value; store soon. */
   private keep(
     value: unknown,
     computation: Computation,
     computeMs: number,
-    startedAt: number,
-    tenantId?: string,
+    { now: startedAt }: Reply,
+    tenantId: string | undefined,
+    isNewest: boolean,
   ): Promise<void> | undefined {
     const { policy, key, fence } = computation;
     if (!computation.isStorable) return undefined;
@@ -203,7 +211,7 @@ export class ReadPath {
     const { tags, dependencies } = computation.written();
     const cachedAt = startedAt + computeMs;
     const proof = { fence, tags, expiresAt: cachedAt + ttlMs, cachedAt, computeMs };
-    if (computation.hasAllTags) this.memory?.keep(key, value, proof, ttlMs, bytes);
+    if (computation.hasAllTags && isNewest) this.memory?.keep(key, value, proof, ttlMs, bytes);
     const fill = {
       key,
       json,
@@ -235,12 +243,15 @@ export class ReadPath {
   }
 
   private async bypass<T>(
+    key: string,
     compute: () => Promise<T>,
     policy: Policy,
     reason: Parameters<ReadPath['passBy']>[1],
   ): Promise<T> {
     this.passBy(policy, reason);
-    return compute();
+    const value = await compute();
+    if (reason !== 'transaction') this.memory?.supersede(key);
+    return value;
   }
 
   private hit(reading: Reading, { proof, tier, leftMs }: Found<unknown>): void {
