@@ -381,6 +381,33 @@ export const scenarios: readonly Scenario[] = [
     },
   },
   {
+    name: 'a bounded read does not go back behind what was computed meanwhile',
+    async run(stage) {
+      const one = await stage.open({ freshness: { maxStaleness: '1h' } });
+      const other = await stage.open();
+      let go!: () => void;
+      let begun!: () => void;
+      const gate = new Promise<void>((resolve) => (go = resolve));
+      const beginning = new Promise<void>((resolve) => (begun = resolve));
+      const slow = async (): Promise<number> => {
+        begun();
+        await gate;
+        return stage.read(21);
+      };
+      const early = one.cache.getOrSet('k', slow, DEPENDS);
+      await beginning;
+      // Another process is faster, and what it stored is fetched into memory.
+      await other.cache.getOrSet('k', () => stage.read(21), DEPENDS);
+      await other.cache.drain();
+      assert.equal(await one.cache.getOrSet('k', () => stage.read(21), DEPENDS), 0);
+      await stage.write(21, 1);
+      go();
+      // Newer than anything this process was told of; who has seen it must not be shown less.
+      assert.equal(await early, 1);
+      assert.equal(await one.cache.getOrSet('k', () => stage.read(21), DEPENDS), 1);
+    },
+  },
+  {
     name: 'bounded reads inside a strict computation are strict',
     async run(stage) {
       const { cache } = await stage.open();

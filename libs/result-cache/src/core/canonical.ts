@@ -1,4 +1,4 @@
-import { hasPrivateMembers } from './private-members.js';
+import { hasPrivateFields } from './private-members.js';
 import { types } from 'node:util';
 import { CacheConfigurationError } from './errors.js';
 
@@ -237,7 +237,7 @@ function hidesData(prototype: object | null): boolean {
   if (hides === undefined) {
     const { constructor } = prototype as { constructor: unknown };
     const source = typeof constructor === 'function' ? Function.prototype.toString.call(constructor) : '';
-    hides = hasPrivateMembers(source) || hidesData(Object.getPrototypeOf(prototype) as object | null);
+    hides = hasPrivateFields(source) || hidesData(Object.getPrototypeOf(prototype) as object | null);
     privateFields.set(prototype, hides);
   }
   return hides;

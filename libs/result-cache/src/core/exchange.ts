@@ -15,6 +15,8 @@ export interface Reply {
   readonly number: number;
   /** The database's clock, milliseconds since the epoch. */
   readonly now: number;
+  /** When the exchange began, in monotonic milliseconds: the reply is no older. */
+  readonly asked: number;
 }
 
 interface Waiter {
@@ -129,7 +131,7 @@ export class Exchange {
 
   private async run(batch: Batch): Promise<void> {
     try {
-      const answer = await this.answer(batch.keys, false);
+      const { answer, asked } = await this.answer(batch.keys, false);
       const rows = new Map<string, StoredRow>();
       const unknown: string[] = [];
       for (const row of answer.rows) {
@@ -141,7 +143,13 @@ export class Exchange {
       const old = new Set(unknown);
       for (const [key, waiters] of batch.asked)
         if (key === NO_KEY || !old.has(key))
-          settle(waiters, { row: rows.get(key as string) ?? null, fence: answer.fence, number, now: answer.now });
+          settle(waiters, {
+            row: rows.get(key as string) ?? null,
+            fence: answer.fence,
+            number,
+            now: answer.now,
+            asked,
+          });
       if (unknown.length > 0 && !batch.abandoned) await this.prove(unknown, batch);
     } catch (error) {
       batch.reject(error);
@@ -149,8 +157,8 @@ export class Exchange {
   }
 
   /** Rows fenced before this process began to remember: the log itself must prove them, in the statement that reads them. */
-  private async prove(keys: string[], { asked }: Batch): Promise<void> {
-    const answer = await this.answer(keys, true);
+  private async prove(keys: string[], batch: Batch): Promise<void> {
+    const { answer, asked } = await this.answer(keys, true);
     const proven = new Map(
       answer.rows
         .filter(
@@ -160,17 +168,18 @@ export class Exchange {
         .map((row) => [row.key, { ...row, proof: { ...row.proof, fence: answer.fence } }]),
     );
     for (const key of keys)
-      settle(asked.get(key)!, {
+      settle(batch.asked.get(key)!, {
         row: proven.get(key) ?? null,
         fence: answer.fence,
         number: this.memory.now,
         now: answer.now,
+        asked,
       });
     if (proven.size > 0)
       this.store.refence([...proven.values()], answer.fence).catch((error: Error) => this.onError('refence', error));
   }
 
-  private async answer(keys: readonly string[], prove: boolean): Promise<ExchangeAnswer> {
+  private async answer(keys: readonly string[], prove: boolean): Promise<{ answer: ExchangeAnswer; asked: number }> {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       const request = { since: this.memory.base, keys, prove, withinMs: TIMEOUTS_UNTIL_DEAD * this.timeoutMs };
       const { epoch } = this.memory;
@@ -181,7 +190,7 @@ export class Exchange {
         if (request.since !== null && request.since.incarnation !== answer.fence.incarnation) await this.reborn();
         else {
           this.proof.renew(start, answer.fence);
-          return answer;
+          return { answer, asked: start.monotonic };
         }
       }
     }

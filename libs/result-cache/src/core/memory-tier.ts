@@ -38,6 +38,8 @@ export interface MemoryHit {
  */
 export class MemoryTier {
   private readonly entries: LRUCache<string, Entry>;
+  /** When a key was last computed here, in monotonic milliseconds: that value may be newer than all that was told. */
+  private readonly computed: LRUCache<string, number>;
   private readonly ttlMs: number;
 
   constructor(
@@ -47,6 +49,7 @@ export class MemoryTier {
     onEviction: () => void = () => undefined,
   ) {
     this.ttlMs = ttlMs;
+    this.computed = new LRUCache<string, number>({ max: maxEntries });
     this.entries = new LRUCache<string, Entry>({
       max: maxEntries,
       maxSize: maxBytes,
@@ -76,6 +79,20 @@ export class MemoryTier {
     // Seen to be good up to now: the touches before may be forgotten.
     entry.since = this.touches.now;
     return { value: copyValue(entry.value), proof: entry.proof, leftMs: entry.endsAt - this.clock.monotonic() };
+  }
+
+  /**
+   * A value of the key was computed and is handed out: whoever has seen it must not be shown an older one. What memory
+   * holds may be older, and so may what was asked for, or began to be computed, before this moment.
+   */
+  supersede(key: string): void {
+    this.entries.delete(key);
+    this.computed.set(key, this.clock.monotonic());
+  }
+
+  /** Whether the key was computed here after a moment, in monotonic milliseconds. */
+  isSuperseded(key: string, since: number): boolean {
+    return (this.computed.get(key) ?? -Infinity) > since;
   }
 
   /**

@@ -13,3 +13,12 @@ export function hasPrivateMembers(source: string): boolean {
   for (const [, isStatic, name] of code.matchAll(privateName)) (isStatic ? ofClass : ofInstances).add(name!);
   return [...ofInstances].some((name) => !ofClass.has(name));
 }
+
+/** A field, not a method: that is where data can be. */
+const privateField = /[{};\n]\s*#[\p{ID_Start}$_][\p{ID_Continue}$]*\s*[=;}\n]/u;
+
+/** Whether instances keep data of their own in private fields; private methods hide none. */
+export function hasPrivateFields(source: string): boolean {
+  const code = source.replace(notCode, '');
+  return privateField.test(code) || compiledPrivate.test(code);
+}

@@ -69,19 +69,19 @@ export class ReadPath {
   /** The value of a key, computed and stored if there is none. */
   async readThrough<T>(key: string, compute: () => Promise<T>, policy: Policy, tenantId?: string): Promise<T> {
     this.guardTenant(policy.view, tenantId);
-    if (transactions.open() !== undefined) return this.bypass(compute, policy, 'transaction');
+    if (transactions.open() !== undefined) return this.bypass(key, compute, policy, 'transaction');
     let reason = this.isTracked(policy) ? null : await this.whyBypassed(policy);
-    if (reason !== null) return this.bypass(compute, policy, reason);
+    if (reason !== null) return this.bypass(key, compute, policy, reason);
     const reading = this.reading(key, policy, policy.view, tenantId);
     const { found, reply } = await this.lookup<T>(reading);
     if (found !== undefined) {
       this.hit(reading, found);
       return found.value;
     }
-    if (reply === null) return this.bypass(compute, policy, 'unavailable');
+    if (reply === null) return this.bypass(key, compute, policy, 'unavailable');
     // The store may just have turned out to be made anew, without the triggers.
     reason = this.isTracked(policy) ? null : await this.whyBypassed(policy);
-    if (reason !== null) return this.bypass(compute, policy, reason);
+    if (reason !== null) return this.bypass(key, compute, policy, reason);
     const running = this.session.running.get(key);
     if (running?.isJoinable(this.session.touches)) return this.join(running, compute, reading, reply);
     this.recorder.miss(this.timed(reading));
@@ -138,12 +138,13 @@ export class ReadPath {
     }
     const reply = await this.ask(key);
     if (reply?.row == null) return { reply };
-    const { row, now } = reply;
+    const { row, now, asked } = reply;
     try {
       const value = decodeValue(row.json, row.types, policy.registry) as T;
       const leftMs = row.proof.expiresAt - now;
       // What was set by hand is not kept: setting it again would not void the copy.
-      if (row.proof.computeMs !== null) memory?.keep(key, value, row.proof, leftMs, row.json.length);
+      if (row.proof.computeMs !== null && !memory?.isSuperseded(key, asked))
+        memory?.keep(key, value, row.proof, leftMs, row.json.length);
       return { found: { value, proof: row.proof, tier: 'postgres', leftMs }, reply };
     } catch (error) {
       // Of another version, or with a class not met here yet: as good as not there.
@@ -155,13 +156,13 @@ export class ReadPath {
   private async join<T>(
     running: Computation,
     compute: () => Promise<T>,
-    { policy, view, tenantId }: Reading,
+    { key, policy, view, tenantId }: Reading,
     reply: Reply,
   ): Promise<T> {
     const outer = Computation.current();
     const share = (): Promise<{ copy: unknown } | null> => running.share();
     const shared = await (outer === undefined ? share() : outer.await(running, share));
-    if (shared === null) return this.bypass(compute, policy, 'unstorable');
+    if (shared === null) return this.bypass(key, compute, policy, 'unstorable');
     this.recorder.joined(view, tenantId);
     outer?.dependOnComputation(running, reply.now + policy.ttlMs);
     return shared.copy as T;
@@ -186,8 +187,16 @@ export class ReadPath {
     let storing: Promise<void> | undefined;
     try {
       let encoded!: EncodedValue | UnstorableValueError;
+      // Others may have got a newer value of this key meanwhile: memory must not go back behind it.
+      let isNewest = true;
       // Now, before the caller can change the value.
-      const value = await computation.run(compute, (result) => {
+      const work = async (): Promise<T> => {
+        const computed = await compute();
+        isNewest = !this.memory?.isSuperseded(key, started);
+        this.memory?.supersede(key);
+        return computed;
+      };
+      const value = await computation.run(work, (result) => {
         encoded = this.encode(result, policy, this.maxValueBytes);
         if (!(encoded instanceof UnstorableValueError)) return true;
         // Too large to store is not too large to share, as far as its end is data too; looked at only for those who wait.
@@ -200,7 +209,8 @@ export class ReadPath {
       this.recorder.computed(policy.view, computeMs);
       Computation.current()?.dependOnComputation(computation, reply.now + policy.ttlMs);
       // Or its domain lost its triggers while this was computed.
-      if (this.isTracked(policy)) storing = this.keep(value, encoded, computation, computeMs, reply.now, tenantId);
+      if (this.isTracked(policy))
+        storing = this.keep(value, encoded, computation, computeMs, reply.now, tenantId, isNewest);
       return value;
     } finally {
       // Until it is stored it can still be joined; afterwards the row takes over.
@@ -226,7 +236,8 @@ export class ReadPath {
     computation: Computation,
     computeMs: number,
     startedAt: number,
-    tenantId?: string,
+    tenantId: string | undefined,
+    isNewest: boolean,
   ): Promise<void> | undefined {
     const { policy, key, fence } = computation;
     if (!computation.isStorable) return undefined;
@@ -237,11 +248,12 @@ export class ReadPath {
       return undefined;
     }
     const { json, types, bytes } = encoded;
+    const endedAt = this.clock.monotonic();
     const { tags, dependencies } = computation.written();
     const cachedAt = startedAt + computeMs;
     const proof = { fence, tags, expiresAt: cachedAt + ttlMs, cachedAt, computeMs };
     const { hasAllTags } = computation;
-    if (hasAllTags) this.memory?.keep(key, value, proof, ttlMs, bytes);
+    if (hasAllTags && isNewest) this.memory?.keep(key, value, proof, ttlMs, bytes);
     const fill = {
       key,
       json,
@@ -258,7 +270,7 @@ export class ReadPath {
       if (stored === null) return;
       if (computation.isPlain) policy.learn(stored.tags);
       this.recorder.stored(policy.view, bytes);
-      if (hasAllTags || this.memory === null) return;
+      if (hasAllTags || !isNewest || this.memory === null || this.memory.isSuperseded(key, endedAt)) return;
       // The store has written its tags. By now the caller may have changed the value: keep what was set aside.
       const shared = await computation.share();
       if (shared !== null) this.memory.keep(key, shared.copy, stored, ttlMs, bytes);
@@ -267,12 +279,15 @@ export class ReadPath {
 
   /** Compute what the caller does not want cached, or what only its open transaction sees. */
   async computeUncached<T>(compute: () => Promise<T>, policy: Policy, reason: 'declined' | 'transaction'): Promise<T> {
-    return this.bypass(compute, policy, (await this.whyBypassed(policy)) ?? reason);
+    this.passBy(policy, (await this.whyBypassed(policy)) ?? reason);
+    return compute();
   }
 
-  private async bypass<T>(compute: () => Promise<T>, policy: Policy, reason: Bypass): Promise<T> {
+  private async bypass<T>(key: string, compute: () => Promise<T>, policy: Policy, reason: Bypass): Promise<T> {
     this.passBy(policy, reason);
-    return compute();
+    const value = await compute();
+    if (reason !== 'transaction') this.memory?.supersede(key);
+    return value;
   }
 
   /**

@@ -90,7 +90,12 @@ export class Connection {
 
   /** Run one statement; values come back as text. */
   async rows(statement: Statement): Promise<TextRows> {
-    const query = { ...statement, rowMode: 'array', types: asText, query_timeout: ANSWER_WITHIN_MS };
+    const query = {
+      ...statement,
+      rowMode: 'array',
+      types: asText,
+      query_timeout: statement.query_timeout ?? ANSWER_WITHIN_MS,
+    };
     const { rows } = await this.track<{ rows: TextRows }>(this.pool.query<any>(query as QueryConfig));
     return rows;
   }
