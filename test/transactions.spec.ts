@@ -174,7 +174,9 @@ describe.each(['@nestjs-cls/transactional', 'typeorm-transactional'])('in a tran
 
 let playing: Promise<Played[]> | undefined;
 let child: ChildProcess | undefined;
-afterAll(() => child?.kill());
+afterAll(() => {
+  child?.kill();
+});
 
 /** All cases in one process of its own; see there why. */
 function playCarried(): Promise<Played[]> {
