@@ -460,7 +460,7 @@ describe('what no trigger sees', () => {
     await reads.prime(us);
     await client.query('ALTER TABLE event_us DETACH PARTITION event_us_even');
     // Nothing fired, so what was cached is served: the row 2 is still in it.
-    await expect(reads.outcomes(us)).rejects.toThrow('event');
+    await expect(reads.outcomes(us)).rejects.toThrow(/id.*: 2/);
     await client.query(`SELECT fraiseql_cache.touch_domains('{event}')`);
     expect(await reads.outcomes(us)).toEqual(expected(us, []));
 

@@ -114,4 +114,22 @@ describe('an application with the module', () => {
     await database.pool.query(`UPDATE users SET name = 'Ada L.'`);
     expect((await get('/names', 'acme')).body).toEqual(['Ada L.']);
   });
+
+  it('keeps nothing that an open transaction computes, where it is told of it', async () => {
+    const cache = app.get(CacheService);
+    const client = await database.pool.connect();
+    const names = async (): Promise<number> =>
+      Number((await client.query<{ count: string }>('SELECT count(*) FROM users')).rows[0]!.count);
+    const options = { domains: ['user'], tenant: 'shared' } as const;
+    try {
+      const before = await names();
+      await client.query('BEGIN');
+      await client.query(`INSERT INTO users VALUES (99, 'acme', 'nobody')`);
+      expect(await cache.getOrSet('count', names, { ...options, within: client })).toBe(before + 1);
+      await client.query('ROLLBACK');
+      expect(await cache.getOrSet('count', names, { ...options, within: client })).toBe(before);
+    } finally {
+      client.release();
+    }
+  });
 });

@@ -21,8 +21,8 @@ export interface InvalidatesOptions {
  *
  * @throws CacheConfigurationError at decoration, without a domain or with a name that is none.
  * @example
- * @InvalidatesDomain('price')
- * async importPrices(file: string): Promise<void> { … }
+ * @InvalidatesDomain('order')
+ * async refreshOrderTotals(): Promise<void> { … } // REFRESH MATERIALIZED VIEW fires no trigger
  */
 export function InvalidatesDomain(first: string, ...rest: (string | InvalidatesOptions)[]): AsyncMethodDecorator {
   const given: unknown[] = [first, ...rest];

@@ -42,7 +42,7 @@ const fromRegistry = <T>(provide: unknown, pick: (registry: CacheRegistry) => T)
  * @Module({
  *   imports: [
  *     CacheModule.forRoot({
- *       connection: process.env.DATABASE_URL,
+ *       connection: process.env.DATABASE_URL!,
  *       tenancy: { mode: 'required', resolver: fromHeader('x-tenant-id') },
  *       watch: [{ table: 'users', domain: 'user', tenantColumn: 'tenant_id' }],
  *     }),

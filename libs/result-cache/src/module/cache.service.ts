@@ -5,6 +5,7 @@ import { type DependencyOptions, type EntryOptions } from '../core/policy.js';
 import { type ResultCache, type SetOptions } from '../core/result-cache.js';
 import { type CacheStats } from '../core/stats.js';
 import { type Dependencies, type PurgeResult, type Queryable } from '../core/store.js';
+import { transactions } from '../core/transactions.js';
 import { type Tenancy, type TenantContext } from '../tenancy/index.js';
 import { toTenantId } from '../tenancy/tenant-id.js';
 
@@ -12,6 +13,15 @@ import { toTenantId } from '../tenancy/tenant-id.js';
 export interface CallOptions {
   /** Whose value: a tenant's, or `'shared'` for one value that is right for all. Default: the current tenant's. */
   tenant?: TenantChoice;
+}
+
+/** Options of {@link CacheService.getOrSet} beside those of the entry. */
+export interface ComputeOptions {
+  /**
+   * The transaction the value is computed in, where the cache cannot see it by itself: TypeORM's `EntityManager` or
+   * `QueryRunner`, or a `pg` client. While it is open the value is computed and not stored.
+   */
+  within?: Queryable;
 }
 
 /** Options of a value: how it is cached, and whose it is. */
@@ -56,11 +66,13 @@ export class CacheService {
    * The value of a key, computed and stored if it is missing. If the cache cannot be asked, the value is just computed.
    * @throws MissingTenantError where a tenant is required and none is known; whatever `compute` throws.
    */
-  async getOrSet<T>(key: string, compute: () => Promise<T>, options: ValueOptions): Promise<T> {
-    const { tenant, ...entry } = options;
+  async getOrSet<T>(key: string, compute: () => Promise<T>, options: ValueOptions & ComputeOptions): Promise<T> {
+    const { tenant, within, ...entry } = options;
     // Not the key, which may hold personal data, in a message.
     const policy = this.engine.policy({ view: 'getOrSet', ...entry }, undefined, 'getOrSet');
     const tenantId = await this.tenantId(tenant);
+    if (within !== undefined && transactions.open([within]) !== undefined)
+      return this.engine.computeUncached(compute, policy, 'transaction');
     return this.engine.readThrough(this.keys.buildValueKey({ key, tenantId }), compute, policy, tenantId);
   }
 

@@ -2,7 +2,13 @@ export { CacheLifecycle } from './cache-lifecycle.js';
 export { CacheModule } from './cache.module.js';
 export { type CacheModuleAsyncOptions } from './cache.module-definition.js';
 export { CacheRegistry } from './cache-registry.js';
-export { CacheService, type CallOptions, type TenantChoice, type ValueOptions } from './cache.service.js';
+export {
+  CacheService,
+  type CallOptions,
+  type ComputeOptions,
+  type TenantChoice,
+  type ValueOptions,
+} from './cache.service.js';
 export {
   type CacheModuleOptions,
   type CacheOptions,
