@@ -69,6 +69,9 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   any_tags text; -- the "some rows" tag of each column group
   row_tags text; -- a query over the transition tables
+  row_values text; -- the tags of a row r
+  former_values text; -- the tags of a row o that r, which replaced it, no longer has
+  one_row_tags text; -- row_tags where the statement changed one row
   new_tenants text; -- a query for the tenants of new rows
   -- OLD and NEW both count: a row that moves from one author to another concerns both.
   tables text[] := CASE p_operation WHEN 'insert' THEN ARRAY['new_rows'] WHEN 'delete' THEN ARRAY['old_rows']
@@ -82,22 +85,31 @@ BEGIN
   WITH groups AS (
     SELECT e.place, fraiseql_cache.column_tag_prefix(w.domain, ARRAY(SELECT jsonb_array_elements_text(e.columns))) AS prefix,
            e.columns = jsonb_build_array(w.tenant_column) AS is_tenant,
-           -- A row of no tenant is named too: it may be shared by all of them.
+           (SELECT string_agg('%1$s.' || replace(quote_ident(c.name), '%', '%%'), ', ' ORDER BY c.place)
+              FROM jsonb_array_elements_text(e.columns) WITH ORDINALITY AS c (name, place)) AS names,
+           -- "%1$s" stands for the row. A row of no tenant is named too: it may be shared by all of them.
            (SELECT format(CASE WHEN e.columns = jsonb_build_array(w.tenant_column) THEN 'COALESCE(%s, ''~'')' ELSE '%s' END,
                    -- Escaped whatever the type is: after an ALTER TABLE … TYPE readers go by the new one at once. The type stands
                    -- in a comment, so that the audit sees the change.
-                   string_agg(format('fraiseql_cache.tag_text(r.%I::text /* %s */)', a.attname, fraiseql_cache.tag_kind(a.atttypid, a.attcollation)),
-                              ' || '','' || ' ORDER BY c.place))
+                   string_agg(format('fraiseql_cache.tag_text(%%1$s.%s::text /* %s */)', replace(quote_ident(a.attname), '%', '%%'),
+                                     fraiseql_cache.tag_kind(a.atttypid, a.attcollation)), ' || '','' || ' ORDER BY c.place))
               FROM jsonb_array_elements_text(e.columns) WITH ORDINALITY AS c (name, place)
               JOIN pg_attribute a ON a.attrelid = w.relation AND a.attname = c.name) AS value
       FROM jsonb_array_elements(w.tag_columns) WITH ORDINALITY AS e (columns, place)
   )
-  SELECT (SELECT string_agg(format('(%L)', g.prefix || '*'), ', ' ORDER BY g.place) FROM groups g),
-         (SELECT string_agg(format('SELECT %L || %s FROM %s r', g.prefix, g.value, t.name), ' UNION ALL ' ORDER BY g.place, t.name)
-            FROM groups g, unnest(tables) AS t (name)),
-         (SELECT format('SELECT DISTINCT %L || %s FROM new_rows r LIMIT %s', g.prefix, g.value, w.row_limit)
-            FROM groups g WHERE g.is_tenant AND 'new_rows' = ANY (tables))
-    INTO any_tags, row_tags, new_tenants;
+  SELECT string_agg(format('(%L)', g.prefix || '*'), ', ' ORDER BY g.place),
+         string_agg(format('(%L || %s)', g.prefix, format(g.value, 'r')), ', ' ORDER BY g.place),
+         string_agg(format('(CASE WHEN ROW(%s) IS DISTINCT FROM ROW(%s) THEN %L || %s END)', format(g.names, 'o'), format(g.names, 'r'), g.prefix, format(g.value, 'o')),
+                    ', ' ORDER BY g.place),
+         min(format('SELECT DISTINCT %L || %s FROM new_rows r LIMIT %s', g.prefix, format(g.value, 'r'), w.row_limit))
+           FILTER (WHERE g.is_tenant AND 'new_rows' = ANY (tables))
+    INTO any_tags, row_values, former_values, new_tenants FROM groups g;
+  SELECT string_agg(format('SELECT v.tag FROM %s r CROSS JOIN LATERAL (VALUES %s) AS v (tag)', t.name, row_values), ' UNION ALL ' ORDER BY t.name)
+    INTO row_tags FROM unnest(tables) AS t (name);
+  -- Of a single row OLD and NEW are known to belong together, and mostly they agree.
+  IF p_operation = 'update' AND row_values IS NOT NULL THEN
+    one_row_tags := format('SELECT v.tag FROM new_rows r CROSS JOIN old_rows o CROSS JOIN LATERAL (VALUES %s, %s) AS v (tag)', row_values, former_values);
+  END IF;
 
   RETURN concat_ws(E'\n',
     'DECLARE',
@@ -112,6 +124,9 @@ BEGIN
       '  IF changed = 0 THEN RETURN NULL; END IF;') END,
     '  this := pg_current_xact_id()::text::bigint;',
     -- One INSERT, since every statement of a trigger costs its start. The domain's own row says who wrote.
+    CASE WHEN one_row_tags IS NOT NULL AND w.row_limit > 0 THEN E'  IF changed = 1 THEN\n' || insertion || E'\n'
+      || '    UNION ALL SELECT t.tag, this, NULL, NULL, NULL, NULL FROM (' || one_row_tags || E') AS t (tag) WHERE t.tag IS NOT NULL\n    ON CONFLICT DO NOTHING;\n'
+      || '    RETURN NULL;' || E'\n  END IF;' END,
     CASE WHEN any_tags IS NOT NULL AND p_operation <> 'truncate' THEN format('  IF changed <= %s THEN', w.row_limit) || E'\n' || insertion || E'\n'
       || '    UNION ALL SELECT t.tag, this, NULL, NULL, NULL, NULL FROM (' || row_tags || E') AS t (tag) WHERE t.tag IS NOT NULL\n    ON CONFLICT DO NOTHING;\n'
       || '  ELSE' END,
