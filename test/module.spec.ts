@@ -1,5 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { Controller, Get, Injectable, Module, Param, Query, type INestApplication } from '@nestjs/common';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { Controller, Get, Injectable, Logger, Module, Param, Query, type INestApplication } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import {
   CacheModule,
@@ -131,5 +131,28 @@ describe('an application with the module', () => {
     } finally {
       client.release();
     }
+  });
+
+  it('reports at start which domains cannot be cached, and why', async () => {
+    await database.pool.query('CREATE TABLE odd (id int PRIMARY KEY)');
+    const watch = [{ table: 'odd', domain: 'odd' }];
+    const module = CacheModule.forRoot({ connection: database.url, tenancy: 'off', watch, prefix: 'odd' });
+    const first = await Test.createTestingModule({ imports: [module] }).compile();
+    await first.init();
+    await first.close();
+    await database.pool.query('ALTER TABLE odd DISABLE TRIGGER fraiseql_cache_update');
+    const warnings: string[] = [];
+    const warn = jest.spyOn(Logger.prototype, 'warn').mockImplementation((message: unknown) => {
+      warnings.push(String(message));
+    });
+    const again = CacheModule.forRoot({ connection: database.url, tenancy: 'off', prefix: 'odd' });
+    const second = await Test.createTestingModule({ imports: [again] }).compile();
+    await second.init();
+    await second.close();
+    warn.mockRestore();
+    expect(warnings).toEqual([
+      "The domain 'odd' is not cached: odd: trigger fraiseql_cache_update is not ENABLE ALWAYS",
+    ]);
+    await database.pool.query('DROP TABLE odd');
   });
 });

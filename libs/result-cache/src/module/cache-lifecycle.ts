@@ -71,6 +71,8 @@ export class CacheLifecycle implements OnModuleInit, OnModuleDestroy, BeforeAppl
       await store.initialize();
       if (store.extensionVersion !== null) this.logger.log(`Detected pg_fraiseql_cache v${store.extensionVersion}`);
       this.logger.log(`PostgreSQL cache table '${store.table.schema}.${store.table.table}' initialized`);
+      for (const [domain, problem] of await store.audit())
+        if (problem !== null) this.logger.warn(`The domain '${domain}' is not cached: ${problem}`);
     } catch (error) {
       // Whatever else it is, the store says so itself, also when it comes later, and tries again at the next use.
       if (error instanceof CacheConfigurationError && !(error instanceof NotInstalledError)) throw error;
