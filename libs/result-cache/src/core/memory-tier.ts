@@ -114,14 +114,6 @@ export class MemoryTier {
     this.entries.set(key, entry, { size: Math.max(1, bytes + key.length) });
   }
 
-  delete(key: string): void {
-    this.entries.delete(key);
-  }
-
-  clear(): void {
-    this.entries.clear();
-  }
-
   private current(key: string): Entry | undefined {
     const entry = this.entries.get(key);
     if (entry === undefined) return undefined;
