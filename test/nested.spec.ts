@@ -60,8 +60,20 @@ describe('a caller who comes after a write', () => {
       const { compute, hasRead, go } = slowRead();
       const inner = (): Promise<number> => cache.getOrSet(`${key} inner`, compute, { domains: ['b'], ttl: 60 });
       const started = how === 'joined by it' ? inner() : undefined;
-      const first = cache.getOrSet(key, inner, policy);
+      const first = await new Promise<{ value: Promise<number> }>((begun) => {
+        const value = cache.getOrSet(
+          key,
+          () => {
+            const waiting = inner();
+            begun({ value });
+            return waiting;
+          },
+          policy,
+        );
+      });
       await hasRead;
+      // What `inner` decides, it decides after an exchange of its own; these two start after that one.
+      await cache.fence();
       await cache.fence();
       await database.pool.query('UPDATE b SET v = 1');
       const second = cache.getOrSet(key, read, policy);
@@ -69,7 +81,7 @@ describe('a caller who comes after a write', () => {
       await cache.fence();
       go();
       expect(await second).toBe(1);
-      expect(await first).toBe(0);
+      expect(await first.value).toBe(0);
       await started;
     },
   );
