@@ -24,8 +24,9 @@ export const releases = [{ version: '1.0' }];
  * Identity columns need their sequences with them.
  */
 const dumped = {
-  '0003-watched-tables': ['watched', 'watched_id_seq', 'cascade_rules', 'tenant'],
+  '0003-watched-tables': ['watched', 'watched_id_seq'],
   '0005-caches': ['caches', 'caches_id_seq'],
+  '0006-fraiseql-client': ['cascade_rules', 'tenant'],
 };
 
 export function extensionScripts(given = releases, migrations = readMigrations()) {

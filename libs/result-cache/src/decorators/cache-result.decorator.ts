@@ -1,7 +1,7 @@
 import { CacheConfigurationError } from '../core/errors.js';
 import { checkCacheResultOptions, type CacheResultOptions } from './cache-result-options.js';
 import { CachedMethod } from './cached-method.js';
-import { recordMethod } from './decorated-methods.js';
+import { recordMethod } from '../module/decorated-methods.js';
 import { methodName, wrapMethod, type AsyncMethodDecorator } from './wrap-method.js';
 
 /**

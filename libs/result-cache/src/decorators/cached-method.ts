@@ -3,7 +3,7 @@ import { type Policy } from '../core/policy.js';
 import { transactions } from '../core/transactions.js';
 import { type CacheService, type TenantChoice } from '../module/cache.service.js';
 import { fixedPart, type CacheResultOptions } from './cache-result-options.js';
-import { type DecoratedMethod } from './decorated-methods.js';
+import { type DecoratedMethod } from '../module/decorated-methods.js';
 import { MethodParameters } from './method-parameters.js';
 import { type Call } from './wrap-method.js';
 

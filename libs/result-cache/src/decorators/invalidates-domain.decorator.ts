@@ -1,7 +1,7 @@
 import { CacheConfigurationError } from '../core/errors.js';
 import { Policy } from '../core/policy.js';
 import { transactions } from '../core/transactions.js';
-import { recordMethod } from './decorated-methods.js';
+import { recordMethod } from '../module/decorated-methods.js';
 import { methodName, wrapMethod, type AsyncMethodDecorator, type Call } from './wrap-method.js';
 
 /** Options of {@link InvalidatesDomain}, as its last argument. */

@@ -1,7 +1,7 @@
 import { Inject, Logger, Optional } from '@nestjs/common';
 import { CacheConfigurationError } from '../core/errors.js';
 import { type CacheService } from '../module/cache.service.js';
-import { getCacheToken } from '../module/tokens.js';
+import { cacheProperty, getCacheToken } from '../module/tokens.js';
 
 /** Async methods only: what a cache hands out is never there at once. */
 export type AsyncMethodDecorator = <T extends (...args: any[]) => Promise<any>>(
@@ -71,11 +71,6 @@ export function wrapMethod(
   };
   copyAppearance(original, wrapper);
   descriptor.value = wrapper;
-}
-
-/** Where a decorated object's cache is put: a symbol, so that it neither clashes with the class nor shows in its JSON. */
-export function cacheProperty(cacheName: string | undefined): symbol {
-  return Symbol.for(getCacheToken(cacheName));
 }
 
 /** `Class.method`, for messages. */

@@ -1,10 +1,10 @@
 import { Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { CacheConfigurationError } from '../core/errors.js';
-import { methodsOf, type DecoratedMethod } from '../decorators/decorated-methods.js';
-import { cacheProperty } from '../decorators/wrap-method.js';
 import { CacheRegistry } from './cache-registry.js';
 import { type CacheService } from './cache.service.js';
+import { methodsOf, type DecoratedMethod } from './decorated-methods.js';
+import { cacheProperty } from './tokens.js';
 
 /** How many objects of a class there are, as far as results can depend on it. */
 type Lifetime = 'singleton' | 'request-scoped' | 'transient';

@@ -18,3 +18,8 @@ export function getCacheToken(name?: string): string {
 export function InjectCache(name?: string): PropertyDecorator & ParameterDecorator {
   return Inject(getCacheToken(name));
 }
+
+/** Where a decorated object's cache is put: a symbol, so that it neither clashes with the class nor shows in its JSON. */
+export function cacheProperty(cacheName: string | undefined): symbol {
+  return Symbol.for(getCacheToken(cacheName));
+}

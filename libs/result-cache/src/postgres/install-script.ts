@@ -1,4 +1,4 @@
-import { type PostgresCacheOptions } from './postgres-cache.js';
+import { type PostgresCacheOptions } from './postgres-cache-options.js';
 import { migrations, quoteIdentifier } from './sql.js';
 import { parseTableName, type TableName } from './table-name.js';
 import { type WatchedTable } from './watched-table.js';

@@ -1,4 +1,4 @@
-import { systemClock, type Clock } from '../core/clock.js';
+import { systemClock } from '../core/clock.js';
 import { RefusedValueError } from '../core/errors.js';
 import { storable, type Fence } from '../core/fence.js';
 import {
@@ -14,14 +14,14 @@ import {
   type StoredRow,
   type StoreStats,
 } from '../core/store.js';
-import { Connection, type ConnectionOptions, type Statement, type TextRows } from './connection.js';
+import { Connection, type Statement, type TextRows } from './connection.js';
 import { isMissingObject, isRefusedData, isUnreachable } from './database-errors.js';
 import { install } from './installer.js';
+import { type PostgresCacheOptions } from './postgres-cache-options.js';
 import { Readiness, type Availability } from './readiness.js';
 import { statement } from './sql.js';
 import { claimTable } from './table-claims.js';
 import { parseTableName, type TableName } from './table-name.js';
-import { type WatchedTable } from './watched-table.js';
 import { arrayLiteral, MOST_TOUCHES, parseAnswer, parseProof, specText } from './wire.js';
 
 /** A `hi` no transaction reaches: nothing was touched since. */
@@ -29,27 +29,6 @@ const END_OF_TIME = '9223372036854775807';
 const PURGE_BATCH = 1_000;
 /** Fills are sent one at a time: one on a dead connection would hold up all others. */
 const FILL_WITHIN_MS = 2_500;
-
-export interface PostgresCacheOptions {
-  /** A PostgreSQL URL, a `pg` pool or its configuration, or a TypeORM DataSource. */
-  connection: ConnectionOptions | Connection;
-  /** Table of the entries, `name` or `schema.name`. Default `fraiseql_cache`, in the schema `fraiseql_cache`. */
-  tableName?: string;
-  /** Create what is missing. Default `true`; if `false`, what is missing is reported with the statements to run. */
-  autoInitialize?: boolean;
-  /** Size of the pool that is made for a URL or configuration. Default 4. */
-  poolSize?: number;
-  /** Longest life of an entry, in seconds. Default 86,400 (a day). */
-  maxTtl?: number;
-  /** Hash-partition the table into this many UNLOGGED partitions. Default 0: none. */
-  partitions?: number;
-  /** Tables whose writes invalidate a domain. */
-  watch?: readonly WatchedTable[];
-  /** Use named prepared statements. Default `true`; turn off behind a PgBouncer older than 1.21 in transaction mode. */
-  prepare?: boolean;
-  /** What a retry waits by. Tests inject their own. */
-  clock?: Clock;
-}
 
 /**
  * The Postgres tier: entries in an UNLOGGED table, the invalidation log beside them, in the database that holds the data.

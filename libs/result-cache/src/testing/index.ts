@@ -1,7 +1,2 @@
-export {
-  storeContract,
-  type ContractCase,
-  type ContractClient,
-  type StoreContract,
-  type StoreHost,
-} from './store-contract.js';
+export { type ContractClient, type StoreHost } from './contract/store-host.js';
+export { storeContract, type ContractCase, type StoreContract } from './store-contract.js';

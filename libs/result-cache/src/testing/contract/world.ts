@@ -10,7 +10,7 @@ import {
   type Touch,
 } from '../../core/store.js';
 import { TouchMemory } from '../../core/touch-memory.js';
-import { type ContractClient, type StoreHost } from '../store-contract.js';
+import { type ContractClient, type StoreHost } from './store-host.js';
 
 /** Sentences of the contract, and what makes them true. */
 export type Cases = Record<string, (world: World) => Promise<void>>;

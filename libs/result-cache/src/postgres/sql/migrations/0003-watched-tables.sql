@@ -13,19 +13,6 @@ CREATE TABLE fraiseql_cache.watched (
 );
 CREATE INDEX watched_domain_idx ON fraiseql_cache.watched (domain);
 
-CREATE TABLE fraiseql_cache.cascade_rules (
-  source_domain text NOT NULL,
-  target_domain text NOT NULL,
-  rule_type     text NOT NULL DEFAULT 'invalidate',
-  PRIMARY KEY (source_domain, target_domain)
-);
-
--- Tenants known so far, for the rows of domain_version: a view cannot answer for a tenant it has never heard of. No
--- writer touches this table (the log names tenants as well); it is filled when a table is set up and by compaction.
-CREATE TABLE fraiseql_cache.tenant (
-  tenant_id text COLLATE "C" PRIMARY KEY
-);
-
 -- What comes before the value in a table's tenant tags; NULL where its rows cannot be told apart by tenant.
 CREATE FUNCTION fraiseql_cache.tenant_tag_prefix(w fraiseql_cache.watched) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -371,31 +358,4 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
               WHEN n.name ~ '[^s]s$' THEN left(n.name, -1)
               ELSE n.name END
     FROM (SELECT regexp_replace(c.relname::text, '^t[bv]_(?=.)', '') AS name FROM pg_class c WHERE c.oid = p_relation) n;
-$$;
-
-CREATE FUNCTION fraiseql_cache.setup_relation_invalidation(p_relation regclass, p_domain text, p_tenant_column text) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  tenant name := (SELECT a.attname FROM pg_attribute a
-                   WHERE a.attrelid = p_relation AND a.attname = p_tenant_column AND a.attnum > 0 AND NOT a.attisdropped);
-BEGIN
-  IF p_tenant_column IS NOT NULL AND tenant IS NULL THEN
-    -- The client names tenant_id whatever the table. Without it every write counts for every tenant, which is safe.
-    RAISE NOTICE 'table % has no column "%": a write to it counts for every tenant', p_relation, p_tenant_column;
-  END IF;
-  -- A client that uses nothing but domain_version still needs to notice when the log is lost.
-  PERFORM fraiseql_cache.ensure_incarnation();
-  -- Before the triggers, because creating them locks writers out until the end of the transaction.
-  IF tenant IS NOT NULL AND has_column_privilege(p_relation, tenant, 'SELECT') THEN
-    EXECUTE format('INSERT INTO fraiseql_cache.tenant (tenant_id) SELECT DISTINCT r.%I::text FROM %s r WHERE octet_length(r.%1$I::text) <= 200
-                    ON CONFLICT DO NOTHING', tenant, p_relation);
-  END IF;
-  PERFORM fraiseql_cache.watch(p_relation, COALESCE(p_domain, fraiseql_cache.domain_of(p_relation)), tenant::text);
-END $$;
-
--- The call FraiseQL's Python client makes; without a domain, the table's name gives it.
-CREATE FUNCTION fraiseql_cache.setup_table_invalidation(table_name text, domain_name text DEFAULT NULL, tenant_column text DEFAULT NULL) RETURNS void
-LANGUAGE sql VOLATILE AS $$
-  -- No pinned search_path: the caller's decides which table an unqualified name means.
-  SELECT fraiseql_cache.setup_relation_invalidation(table_name::regclass, domain_name, tenant_column);
 $$;

@@ -1,4 +1,4 @@
-import { type CacheService } from '../module/cache.service.js';
+import { type CacheService } from './cache.service.js';
 
 /** A decorated method, as the start-up checks see it. */
 export interface DecoratedMethod {

@@ -1,0 +1,24 @@
+import { type Clock } from '../core/clock.js';
+import { type Connection, type ConnectionOptions } from './connection.js';
+import { type WatchedTable } from './watched-table.js';
+
+export interface PostgresCacheOptions {
+  /** A PostgreSQL URL, a `pg` pool or its configuration, or a TypeORM DataSource. */
+  connection: ConnectionOptions | Connection;
+  /** Table of the entries, `name` or `schema.name`. Default `fraiseql_cache`, in the schema `fraiseql_cache`. */
+  tableName?: string;
+  /** Create what is missing. Default `true`; if `false`, what is missing is reported with the statements to run. */
+  autoInitialize?: boolean;
+  /** Size of the pool that is made for a URL or configuration. Default 4. */
+  poolSize?: number;
+  /** Longest life of an entry, in seconds. Default 86,400 (a day). */
+  maxTtl?: number;
+  /** Hash-partition the table into this many UNLOGGED partitions. Default 0: none. */
+  partitions?: number;
+  /** Tables whose writes invalidate a domain. */
+  watch?: readonly WatchedTable[];
+  /** Use named prepared statements. Default `true`; turn off behind a PgBouncer older than 1.21 in transaction mode. */
+  prepare?: boolean;
+  /** What a retry waits by. Tests inject their own. */
+  clock?: Clock;
+}
