@@ -84,6 +84,11 @@ export class Computation {
     }
   }
 
+  /** What this code has read, as far as nothing else tells. */
+  dependOn(dependencies: Dependencies): void {
+    this.inherited.push(dependencies);
+  }
+
   /** A nested read was served from the cache. `expiresAt` is in the database's milliseconds. */
   dependOnEntry(tags: readonly string[], expiresAt: number): void {
     for (const tag of tags) this.tags.add(tag);
@@ -92,6 +97,7 @@ export class Computation {
 
   /** A nested value was computed under `policy`. */
   dependOnPolicy(policy: Policy, expiresAt: number): void {
+    // Where they are found while computing, the list keeps others from joining on what is known so far.
     if (policy.tags === null) this.inherited.push(policy.dependencies);
     else this.dependOnEntry(policy.tags, expiresAt);
     this.expiry = Math.min(this.expiry, expiresAt);
@@ -131,6 +137,12 @@ export class Computation {
         rows: open.flatMap(({ rows }) => rows),
       },
     };
+  }
+
+  /** Whether something is known that would make the value void, though it was to be found while computing. */
+  get isAccountedFor(): boolean {
+    const isNamed = ({ domains, free, rows }: Dependencies): boolean => domains.length + free.length + rows.length > 0;
+    return !this.policy.discovers || !this.policy.namesNothing || this.tags.size > 0 || this.inherited.some(isNamed);
   }
 
   /** Whether {@link written} leaves nothing for the database to write. */

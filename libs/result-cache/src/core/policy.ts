@@ -20,6 +20,11 @@ export interface DependencyOptions {
   rows?: readonly (readonly [domain: string, values: RowValues])[];
   /** Nothing makes it void but its TTL: it can be stale for as long as that. */
   untracked?: boolean;
+  /**
+   * What it depends on, or more of it, is found while it is computed, and told by `ResultCache.dependOn`. A value for which
+   * nothing was found and that names nothing here is not cached.
+   */
+  discovers?: boolean;
 }
 
 /** How one value, or all values of one method, are cached. */
@@ -41,6 +46,8 @@ export class Policy {
   readonly ttlMs: number;
   readonly dependencies: Dependencies;
   readonly untracked: boolean;
+  /** Its dependencies are known in full only when a computation has ended. */
+  readonly discovers: boolean;
   /** 0: strict. */
   readonly maxStalenessMs: number;
   readonly registry: ClassRegistry;
@@ -65,9 +72,10 @@ export class Policy {
       rows: rows(options.rows, where),
     };
     this.untracked = options.untracked ?? false;
+    this.discovers = options.discovers ?? false;
     this.maxStalenessMs = freshnessToMs(options.freshness ?? defaults.freshness ?? 'strict', where);
     this.registry = registry;
-    this.written = this.namesNothing ? [] : null;
+    this.written = this.namesNothing && !this.discovers ? [] : null;
   }
 
   /** Nothing would make its value void but its TTL. */
@@ -88,7 +96,7 @@ export class Policy {
 
   /** Learn them. Column tags are never learnt: how a value is written follows the column's type, which may change. */
   learn(tags: readonly string[]): void {
-    if (this.dependencies.rows.length === 0) this.written ??= tags;
+    if (this.dependencies.rows.length === 0 && !this.discovers) this.written ??= tags;
   }
 }
 
@@ -128,6 +136,6 @@ function rows(given: EntryOptions['rows'], where: string): Dependencies['rows'] 
 }
 
 /** Whether these options say at all when a value becomes void. */
-export function saysWhenVoid({ domains, tags, rows: named, untracked }: DependencyOptions): boolean {
-  return untracked === true || domains !== undefined || tags !== undefined || named !== undefined;
+export function saysWhenVoid({ domains, tags, rows: named, untracked, discovers }: DependencyOptions): boolean {
+  return untracked === true || discovers === true || domains !== undefined || tags !== undefined || named !== undefined;
 }

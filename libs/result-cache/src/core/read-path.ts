@@ -7,7 +7,7 @@ import { type Tier } from './outcome.js';
 import { type Policy } from './policy.js';
 import { type Recorder } from './recorder.js';
 import { type Session } from './session.js';
-import { type Proof } from './store.js';
+import { type Dependencies, type Proof } from './store.js';
 import { keyTag } from './touch-memory.js';
 import { transactions } from './transactions.js';
 import { decodeValue, encodeValue, type EncodedValue } from './values/index.js';
@@ -93,15 +93,16 @@ export class ReadPath {
     if (policy.ttlMs === 0) return 'ttl';
     if (!this.tracks || policy.untracked) return null;
     const { session } = this;
-    const problem = policy.namesNothing
-      ? 'a call of it names no domain, tag or row, so nothing would ever make its value void: name one, or declare it untracked: true'
-      : await session.inTime(session.domains.firstProblem(policy.trackedDomains)).catch((error: Error) => {
-          this.recorder.failed('audit', error);
-          return undefined;
-        });
+    const problem =
+      policy.namesNothing && !policy.discovers
+        ? 'a call of it names no domain, tag or row, so nothing would ever make its value void: name one, or declare it untracked: true'
+        : await session.inTime(session.domains.firstProblem(policy.trackedDomains)).catch((error: Error) => {
+            this.recorder.failed('audit', error);
+            return undefined;
+          });
     if (problem === undefined) return 'unavailable';
     if (problem === null) return null;
-    if (!policy.namesNothing && !this.session.domains.isKnown) return 'unavailable';
+    if ((!policy.namesNothing || policy.discovers) && !this.session.domains.isKnown) return 'unavailable';
     this.recorder.untracked(policy.view, problem);
     return 'untracked';
   }
@@ -241,6 +242,10 @@ export class ReadPath {
   ): Promise<void> | undefined {
     const { policy, key, fence } = computation;
     if (!computation.isStorable) return undefined;
+    if (!computation.isAccountedFor) {
+      this.recorder.untracked(policy.view, NOTHING_FOUND);
+      return undefined;
+    }
     const ttlMs = Math.min(policy.ttlMs, computation.expiresBefore - startedAt - computeMs);
     if (ttlMs <= 0) return undefined;
     if (encoded instanceof UnstorableValueError) {
@@ -275,6 +280,30 @@ export class ReadPath {
       const shared = await computation.share();
       if (shared !== null) this.memory.keep(key, shared.copy, stored, ttlMs, bytes);
     });
+  }
+
+  /**
+   * The computation that this code runs in depends on these too. Does nothing outside of one.
+   */
+  async dependOn(dependencies: Dependencies): Promise<void> {
+    const computation = Computation.current();
+    if (computation === undefined) return;
+    computation.dependOn(dependencies);
+    if (!this.tracks) return;
+    const domains = [...dependencies.domains, ...dependencies.rows.map(([domain]) => domain)];
+    if (this.session.domains.areGood(domains)) return;
+    const problem = await this.session.inTime(this.session.domains.firstProblem(domains)).catch(() => undefined);
+    if (problem === null && this.session.domains.isKnown) return;
+    computation.spoil();
+    if (typeof problem === 'string') this.recorder.untracked(computation.policy.view, problem);
+  }
+
+  /** A value made of what was read here cannot be kept: nobody would notice its changes. `why` is reported once. */
+  doNotKeep(why: string): void {
+    const computation = Computation.current();
+    if (computation === undefined) return;
+    computation.spoil();
+    this.recorder.untracked(computation.policy.view, why);
   }
 
   /** Compute what the caller does not want cached, or what only its open transaction sees. */
@@ -325,3 +354,6 @@ export class ReadPath {
     return { view, tenantId, durationMs: this.clock.monotonic() - started };
   }
 }
+
+const NOTHING_FOUND =
+  'what it depends on was to be found while it was computed, and nothing was: name a domain, tag or row, or declare it untracked: true';

@@ -185,6 +185,20 @@ export class ResultCache {
   }
 
   /**
+   * Say what the value being computed by the code around this call depends on, beside what its policy names: for code
+   * that knows only when it has read. Call it before the computation ends. Does nothing where none is under way. A domain
+   * that is not tracked keeps the value out of the cache.
+   */
+  async dependOn(what: Partial<Dependencies>): Promise<void> {
+    await this.reads.dependOn({ domains: [], free: [], rows: [], ...what });
+  }
+
+  /** Keep the value being computed by the code around this call out of the cache; `why` is reported once. */
+  doNotKeep(why: string): void {
+    this.reads.doNotKeep(why);
+  }
+
+  /**
    * Compute a value that its caller does not want cached, or that only its open transaction may see, and say so in
    * statistics and `Cache-Status`. A cached computation around it depends on what `policy` names all the same.
    */
