@@ -12,6 +12,8 @@ const packages = {
 export async function resolve(specifier, context, next) {
   const own = packages[specifier];
   if (own) return { url: own.href, shortCircuit: true };
+  const subpath = /^nestjs-result-cache\/(\w+)$/.exec(specifier)?.[1];
+  if (subpath) return { url: new URL(`libs/result-cache/src/${subpath}/index.ts`, root).href, shortCircuit: true };
   if (specifier.startsWith('.') && specifier.endsWith('.js') && context.parentURL) {
     const source = new URL(specifier.replace(/\.js$/, '.ts'), context.parentURL);
     if (existsSync(source)) return { url: source.href, shortCircuit: true };
