@@ -1,9 +1,12 @@
 import { parseArgs } from 'node:util';
-import { startServer } from '@workspace/embedded-server';
+import { type Bench } from './bench.js';
+import { startEnvironment } from './environment.js';
+import { reads } from './parts/reads.js';
 import { writers } from './parts/writers.js';
-import { met, printTargets, type Target } from './targets.js';
+import { Report } from './report.js';
+import { type Target } from './targets.js';
 
-const PARTS = { writers };
+const PARTS: Record<string, (bench: Bench) => Promise<Target[]>> = { reads, writers };
 const USAGE = `npm run bench -- [${Object.keys(PARTS).join('|')}] [--quick] [--assert]`;
 
 try {
@@ -12,27 +15,22 @@ try {
     options: { quick: { type: 'boolean', default: false }, assert: { type: 'boolean', default: false } },
   });
   const chosen = positionals.length > 0 ? positionals : Object.keys(PARTS);
-  const unknown = chosen.find((part) => !(part in PARTS));
+  const unknown = chosen.find((part) => !Object.hasOwn(PARTS, part));
   if (unknown !== undefined) throw new Error(`there is no part '${unknown}'`);
-  // Durable commits, as in production: they are what writers that share a row wait for.
-  const server = await startServer({ settings: { shared_buffers: '256MB', fsync: 'on', full_page_writes: 'on' } });
-  const targets: Target[] = [];
+  const report = new Report();
+  const environment = await startEnvironment();
   try {
+    const pace = values.quick ? { rounds: 3, ms: 200 } : { rounds: 9, ms: 1_000 };
     for (const part of chosen) {
       console.log(`\n== ${part}`);
-      targets.push(
-        ...(await PARTS[part as keyof typeof PARTS](
-          server.url(),
-          values.quick ? { rounds: 3, ms: 400 } : { rounds: 9, ms: 1_000 },
-        )),
-      );
+      report.add(await PARTS[part]!({ environment, report, quick: values.quick, ...pace }));
     }
   } finally {
-    await server.stop();
+    await environment.stop();
   }
-  console.log('');
-  printTargets(targets);
-  if (values.assert && !targets.every(met)) process.exitCode = 1;
+  report.printTargets();
+  report.write('bench-results.json');
+  if (values.assert && !report.isMet) process.exitCode = 1;
 } catch (error) {
   console.error(`${(error as Error).message}\n${USAGE}`);
   process.exitCode = 2;

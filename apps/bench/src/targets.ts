@@ -2,20 +2,14 @@
 export interface Target {
   what: string;
   goal: number;
-  measured: number;
+  /** `null` where what it is measured against was not there. */
+  measured: number | null;
   /** Whether more is better. */
   atLeast: boolean;
 }
 
-export function met({ goal, measured, atLeast }: Target): boolean {
+/** `null` where it was not measured. */
+export function met({ goal, measured, atLeast }: Target): boolean | null {
+  if (measured === null) return null;
   return atLeast ? measured >= goal : measured <= goal;
-}
-
-export function printTargets(targets: readonly Target[]): void {
-  for (const target of targets) {
-    const sign = target.atLeast ? '≥' : '≤';
-    console.log(
-      `${met(target) ? 'met   ' : 'MISSED'}  ${target.measured.toFixed(2).padStart(8)}  ${sign} ${String(target.goal).padEnd(6)} ${target.what}`,
-    );
-  }
 }

@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { PostgresCache } from 'nestjs-result-cache';
+import { type Bench } from '../bench.js';
 import { hammer, measure, type Contender } from '../rounds.js';
 import { type Target } from '../targets.js';
 
@@ -10,7 +11,8 @@ const ROWS = 1_600;
  * What a watched table costs its writers: 16 of them, each with rows of its own, against the same table unwatched and
  * against one whose trigger counts in a row (the usual way to version a domain).
  */
-export async function writers(url: string, options: { rounds: number; ms: number }): Promise<Target[]> {
+export async function writers({ environment, report, rounds, ms }: Bench): Promise<Target[]> {
+  const url = environment.postgresUrl;
   const pool = new pg.Pool({ connectionString: url, max: WRITERS });
   pool.on('error', () => undefined);
   await pool.query(`
@@ -48,15 +50,17 @@ export async function writers(url: string, options: { rounds: number; ms: number
       });
     },
   });
-  const rates = await measure(['w_plain', 'w_domain', 'w_tags', 'w_count'].map(contender), options.rounds, options.ms);
-  for (const { name, median, rates: all } of rates.values())
-    console.log(
-      `${name.padEnd(10)} ${median.toFixed(0).padStart(7)}/s   (${all[0]!.toFixed(0)}–${all.at(-1)!.toFixed(0)})`,
-    );
+  const rates = await measure(['w_plain', 'w_domain', 'w_tags', 'w_count'].map(contender), rounds, ms);
+  report.rates('writers', rates);
   const rate = (table: string): number => rates.get(table)!.median;
-  console.log(`w_tags is ${(rate('w_tags') / rate('w_count')).toFixed(2)} times w_count`);
+  report.figure(
+    'writers, finer than the counter',
+    'x',
+    'tenant and row tags, relative to a counter row',
+    rate('w_tags') / rate('w_count'),
+  );
 
-  const deadlocks = await oppositeOrders(pool, options.ms);
+  const deadlocks = await oppositeOrders(pool, ms);
   await store.close();
   await pool.end();
   return [
