@@ -16,6 +16,8 @@ export interface LoadOptions {
   cacheUrl?: string;
   /** Connections of each reader's cache. Default 4. */
   poolSize?: number;
+  /** Milliseconds that reads wait for the cache's database. Default 250, as everybody's. */
+  timeout?: number;
   /** The bound of each reading process in milliseconds; 0 for strict. As many processes as numbers. */
   bounds: readonly number[];
   /** Readers at a time in each process. */
@@ -168,9 +170,9 @@ export class Load {
   }
 
   private startReader(boundMs: number, index: number): ChildProcess {
-    const { url, readUrl = url, cacheUrl = url, poolSize = 4, sessions, seed, mutant } = this.options;
+    const { url, readUrl = url, cacheUrl = url, poolSize = 4, timeout = 250, sessions, seed, mutant } = this.options;
     const reader = fork(fileURLToPath(new URL('./reader.ts', import.meta.url)), { serialization: 'advanced' });
-    const task = { url: readUrl, cacheUrl, poolSize, process: index, sessions, seed, boundMs, mutant };
+    const task = { url: readUrl, cacheUrl, poolSize, timeout, process: index, sessions, seed, boundMs, mutant };
     reader.send({ do: 'start', task } satisfies ReaderCommand);
     return reader;
   }

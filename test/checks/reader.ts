@@ -22,6 +22,8 @@ export interface ReaderTask {
   cacheUrl: string;
   /** Connections of the cache. */
   poolSize: number;
+  /** Milliseconds its reads wait for the cache's database. */
+  timeout: number;
   process: number;
   sessions: number;
   seed: number;
@@ -98,7 +100,12 @@ class Reader {
     this.cachePool = poolTo(task.cacheUrl, task.poolSize);
     this.store = new PostgresCache({ connection: this.cachePool, watch: WATCH });
     const freshness: Freshness = task.boundMs === 0 ? 'strict' : { maxStaleness: `${task.boundMs}ms` };
-    this.cache = new ResultCache({ store: this.store, freshness, memory: { maxEntries: 600, ttl: '10s' } });
+    this.cache = new ResultCache({
+      store: this.store,
+      freshness,
+      memory: { maxEntries: 600, ttl: '10s' },
+      timeout: task.timeout,
+    });
   }
 
   async run(): Promise<void> {

@@ -30,6 +30,8 @@ const NO_KEY = Symbol('no key');
 /** Callers who share a statement, by the key they ask for. */
 class Batch {
   readonly asked = new Map<string | typeof NO_KEY, Waiter[]>();
+  /** What all wait for who only want to know that nothing newer was told. */
+  fence: Promise<Reply> | undefined;
   /** Nobody waits any more. */
   abandoned = false;
   timer: NodeJS.Timeout | undefined;
@@ -91,6 +93,16 @@ export class Exchange {
       if (batch.timer === undefined && this.timeoutMs < Infinity) this.limit(batch);
       this.schedule();
     });
+  }
+
+  /** The same without a key. Callers who gather for one statement are given one promise. */
+  askForFence(): Promise<Reply> {
+    const batch = this.waiting;
+    if (batch.fence !== undefined) return batch.fence;
+    const reply = this.ask();
+    // Not where the caller was sent away at once.
+    if (batch.asked.has(NO_KEY)) batch.fence = reply;
+    return reply;
   }
 
   /**

@@ -173,14 +173,22 @@ export class ResultCache {
    * Never throws for the cache's own sake: if its database cannot be asked, the value is computed and returned.
    * @throws whatever `compute` throws; CacheConfigurationError for wrong options.
    */
-  async getOrSet<T>(key: string, compute: () => Promise<T>, options: EntryOptions | Policy): Promise<T> {
+  getOrSet<T>(key: string, compute: () => Promise<T>, options: EntryOptions | Policy): Promise<T> {
+    try {
+      return this.getOrSetNow(key, compute, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  private getOrSetNow<T>(key: string, compute: () => Promise<T>, options: EntryOptions | Policy): Promise<T> {
     const policy = options instanceof Policy ? options : this.policy(options);
     const tenantId = options instanceof Policy ? undefined : options.tenantId;
     return this.readThrough(storableKey(key), compute, policy, tenantId);
   }
 
   /** {@link getOrSet} for a policy made beforehand. */
-  async readThrough<T>(key: string, compute: () => Promise<T>, policy: Policy, tenantId?: string): Promise<T> {
+  readThrough<T>(key: string, compute: () => Promise<T>, policy: Policy, tenantId?: string): Promise<T> {
     return this.reads.readThrough(key, compute, policy, tenantId);
   }
 

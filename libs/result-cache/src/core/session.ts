@@ -57,9 +57,18 @@ export class Session {
   }
 
   /** Join the exchange. @throws StoreTimeoutError, and what the store throws. */
-  async ask(key?: string): Promise<Reply> {
-    if (this.owed.length > 0) await this.inTime(this.payOwed());
-    return this.exchange.ask(key);
+  ask(key?: string): Promise<Reply> {
+    return this.isInDebt ? this.inTime(this.payOwed()).then(() => this.exchange.ask(key)) : this.exchange.ask(key);
+  }
+
+  /** Whether an invalidation is still to be made before anything may be served. */
+  get isInDebt(): boolean {
+    return this.owed.length > 0;
+  }
+
+  /** Join the exchange without a key of one's own, while not {@link isInDebt}: all of one turn share one promise. */
+  askForFence(): Promise<Reply> {
+    return this.exchange.askForFence();
   }
 
   /** Wait for something else a read needs of the store. @throws StoreTimeoutError */

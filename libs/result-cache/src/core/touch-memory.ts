@@ -122,6 +122,7 @@ export class TouchMemory {
 
   /** Whether any of the tags, or the key itself, was told by an exchange after number `since`. */
   touchedAfter(since: number, key: string, tags: readonly string[]): boolean {
+    if (!this.anythingAfter(since)) return false;
     if (this.forgottenBy > since) return true;
     for (const tag of tags) if ((this.touched.get(tag)?.by ?? 0) > since) return true;
     if ((this.touched.get(keyTag(key))?.by ?? 0) > since) return true;
