@@ -1,12 +1,14 @@
 import { parseArgs } from 'node:util';
 import { type Bench } from './bench.js';
 import { startEnvironment } from './environment.js';
+import { decorator } from './parts/decorator.js';
+import { fills } from './parts/fills.js';
 import { reads } from './parts/reads.js';
 import { writers } from './parts/writers.js';
 import { Report } from './report.js';
 import { type Target } from './targets.js';
 
-const PARTS: Record<string, (bench: Bench) => Promise<Target[]>> = { reads, writers };
+const PARTS: Record<string, (bench: Bench) => Promise<Target[]>> = { reads, fills, decorator, writers };
 const USAGE = `npm run bench -- [${Object.keys(PARTS).join('|')}] [--quick] [--assert]`;
 
 try {
