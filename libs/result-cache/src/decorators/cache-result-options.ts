@@ -74,7 +74,9 @@ export function checkCacheResultOptions(options: CacheResultOptions, where: stri
 /** The same for options that others will be added to. */
 export function checkGivenOptions(options: CacheResultOptions, where: string): void {
   if (typeof options !== 'object' || options === null)
-    throw new CacheConfigurationError(`${where} needs options; write { domains: ['user'], ttl: '5m' }`);
+    throw new CacheConfigurationError(
+      `${where} needs options; write ${where.split(' ')[0]}({ domains: ['user'], ttl: '5m' })`,
+    );
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(KNOWN, name))
       throw new CacheConfigurationError(

@@ -8,9 +8,7 @@ export type KeyedMethod = DecoratedMethod & Required<Pick<DecoratedMethod, 'keyO
 
 /** The class that `target` is, or is an object of. */
 export function typeOf(target: object): { name: string; prototype: object } {
-  return typeof target === 'function'
-    ? (target as unknown as { name: string; prototype: object })
-    : (target.constructor as typeof Object);
+  return typeof target === 'function' ? target : target.constructor;
 }
 
 /**

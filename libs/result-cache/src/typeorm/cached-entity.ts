@@ -111,7 +111,9 @@ export abstract class CachedEntity extends BaseEntity {
    */
   static async invalidateCache(this: EntityClass, within?: QueryRunner | DataSource['manager']): Promise<void> {
     const cache = cacheOf(this);
-    if (cache === null) return;
+    // Where nothing could be installed nothing is cached, and a statement that fails would end the transaction.
+    const store = cache?.engine.store as { availability?: { state: string } } | undefined;
+    if (cache === null || store?.availability?.state === 'off') return;
     const open = within ?? transactions.open()?.queryable;
     await cache.engine.invalidate({ ...dependenciesOf(this), domains: [] }, open);
   }
@@ -163,7 +165,11 @@ function warnOnce(type: EntityClass): void {
 }
 
 function tableOf(type: EntityClass): string {
-  return type.getRepository().metadata.tablePath;
+  return metadataOf(type).tablePath;
+}
+
+function metadataOf(type: EntityClass): EntityMetadata {
+  return (type as unknown as typeof BaseEntity).getRepository().metadata;
 }
 
 /** What cached queries of the class depend on. The table's own tag also reaches classes that share it. */
@@ -173,7 +179,7 @@ function dependenciesOf(type: EntityClass): Dependencies {
 
 /** Every entity of the data source may be part of a result, in a process too that never computed one. */
 function registryOf(type: EntityClass): ClassRegistry {
-  const { dataSource } = type.getRepository().metadata;
+  const { dataSource } = metadataOf(type);
   let registries = REGISTRIES.get(dataSource);
   if (registries === undefined) REGISTRIES.set(dataSource, (registries = new WeakMap()));
   let registry = registries.get(type);
