@@ -1,0 +1,1 @@
+export { analyzeSchema, type SchemaLike } from './schema-analyzer.js';
