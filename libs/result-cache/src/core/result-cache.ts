@@ -5,6 +5,7 @@ import { CacheConfigurationError } from './errors.js';
 import { type Fence } from './fence.js';
 import { type Freshness } from './freshness.js';
 import { MemoryTier } from './memory-tier.js';
+import { withOneFence } from './operation.js';
 import { storableKey, storablePattern } from './raw-key.js';
 import { ReadPath } from './read-path.js';
 import { Recorder } from './recorder.js';
@@ -138,6 +139,14 @@ export class ResultCache {
   /** A fence, to be taken before computing a value that is stored with `set` later. */
   async fence(): Promise<Fence> {
     return (await this.session.ask()).fence;
+  }
+
+  /**
+   * Run `work` with one fence, taken now, for all that is computed in it: computations may then use what was read earlier in
+   * `work`, by a DataLoader, say. Without it, only what they read themselves after they were asked for.
+   */
+  async withFence<T>(work: () => Promise<T>): Promise<T> {
+    return withOneFence(this.session, work);
   }
 
   /** The value of a key, or `undefined` where there is none or it is void. A stored `undefined` looks the same; see {@link exists}. */

@@ -101,6 +101,10 @@ export class CachedMethod implements DecoratedMethod {
         throw new CacheConfigurationError(
           `${this.where}: it takes @Res() or @Next() and writes the response itself, which a hit would not; return the value, or use @Res({ passthrough: true })`,
         );
+      if (parameters.operation === 'Subscription' || parameters.operation === 'Mutation')
+        throw new CacheConfigurationError(
+          `${this.where}: it is a GraphQL ${parameters.operation.toLowerCase()}, which ${parameters.operation === 'Mutation' ? 'a hit would not carry out' : 'returns a stream for one subscriber'}; cache what it reads, in a method of its own`,
+        );
       const name = `${(type as typeof Object).name}.${String(this.key)}`;
       const view = this.options.keyPrefix ?? (overridden ? `${name} of ${this.prototype.constructor.name}` : name);
       prepared = { policy: cache.engine.policy(fixedPart(this.options), view, this.where), parameters, view };

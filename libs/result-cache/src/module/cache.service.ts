@@ -115,6 +115,14 @@ export class CacheService {
     return this.engine.set(this.keys.buildValueKey({ key, tenantId }), value, { view: 'set', ...entry, tenantId });
   }
 
+  /**
+   * Run `work` with one fence for all that is computed in it, so that computations may use what was read earlier in it (by a
+   * DataLoader). See `ResultCache.withFence`; for GraphQL there is `OperationFenceMiddleware`.
+   */
+  async withFence<T>(work: () => Promise<T>): Promise<T> {
+    return this.engine.withFence(work);
+  }
+
   /** Take before computing a value that is stored with {@link set} later. */
   async fence(): Promise<Fence> {
     return this.engine.fence();
