@@ -32,7 +32,7 @@ import {
   Subscription,
 } from '@nestjs/graphql';
 import { Exclude } from 'class-transformer';
-import { type GraphQLResolveInfo, type SelectionSetNode } from 'graphql';
+import { Kind, type GraphQLResolveInfo, type SelectionSetNode } from 'graphql';
 import { CacheQuery, CacheResult } from 'nestjs-result-cache';
 import { OperationFenceMiddleware } from 'nestjs-result-cache/graphql';
 import request from 'supertest';
@@ -157,11 +157,13 @@ function fieldsOf({ fieldNodes, fragments, variableValues }: GraphQLResolveInfo)
       for (const { name, arguments: given } of node.directives ?? []) {
         const value = given?.[0]?.value;
         const on =
-          value?.kind === 'Variable' ? variableValues[value.name.value] : value?.kind === 'BooleanValue' && value.value;
+          value?.kind === Kind.VARIABLE
+            ? variableValues[value.name.value]
+            : value?.kind === Kind.BOOLEAN && value.value;
         if ((name.value === 'include') !== on) return [];
       }
-      if (node.kind === 'Field') return [node.name.value];
-      return walk(node.kind === 'FragmentSpread' ? fragments[node.name.value]!.selectionSet : node.selectionSet);
+      if (node.kind === Kind.FIELD) return [node.name.value];
+      return walk(node.kind === Kind.FRAGMENT_SPREAD ? fragments[node.name.value]!.selectionSet : node.selectionSet);
     });
   return fieldNodes.flatMap(({ selectionSet }) => walk(selectionSet));
 }
