@@ -272,6 +272,30 @@ describe('TypeORM and foreign keys', () => {
     expect((await rulesOf([user, without])).rules['user -> post']).toEqual(['post:author_id:{id}']);
   });
 
+  it.each(['user', 'post'])('a domain that several tables feed has broad rules: %s', async (domain) => {
+    const tables = [...watch, { table: 'others', domain }];
+    const { rules, lines } = await setUp({ foreignKeys: database.pool, watch: tables });
+    expect(rules['user -> post']).toEqual(['post:*']);
+    expect(lines.join('\n')).toContain(`names no rows: several tables feed the domain ${domain}`);
+  });
+
+  it('a table that could be in two schemas is refused unless its own is said', async () => {
+    const user = { name: 'Account', tablePath: 'users', tableType: 'regular', relations: [] };
+    const relation = {
+      ...{ isManyToOne: true, isOneToMany: false, isOneToOneOwner: false, isOneToOneNotOwner: false },
+      ...{ isManyToMany: false, propertyPath: 'account', joinColumns: [], inverseEntityMetadata: user },
+    };
+    const post = { name: 'Post', tablePath: 'posts', tableType: 'regular', relations: [relation] };
+    const dataSource = { entityMetadatas: [user, post], query: async () => [] };
+    const twice = ['a', 'b'].map((schema) => ({ table: `${schema}.users`, domain: `${schema}_user` }));
+    const from = (tablePath: string) => {
+      Object.assign(user, { tablePath });
+      return setUp({ dataSource, foreignKeys: false, watch: [...twice, watch[1]!] });
+    };
+    await expect(from('users')).rejects.toThrow(/'users' could be any of the domains a_user, b_user/);
+    expect(Object.keys((await from('b.users')).rules)).toEqual(['b_user -> post']);
+  });
+
   it('a partitioned table’s key is one, whatever partitions copy of it', async () => {
     const { graph } = await setUp({ foreignKeys: database.pool });
     expect(graph.edges.find(({ target }) => target === 'visit')!.evidence).toHaveLength(1);

@@ -30,6 +30,11 @@ export class DomainNames {
     return this.domains.length > 0;
   }
 
+  /** Whether several tables feed the domain: then a column of one says nothing about rows of the others. */
+  isComposed(domain: string): boolean {
+    return this.tables.filter((one) => one.domain === domain).length > 1;
+  }
+
   /**
    * The domain, or `undefined` for none.
    * @param table The table behind the name, where it is known.
@@ -39,19 +44,25 @@ export class DomainNames {
     const chosen = this.domainOf(name, kind);
     if (chosen === null) return undefined;
     if (chosen !== undefined) return this.checked(chosen, name);
-    const found = this.tables.find((one) => table !== undefined && sameTable(one.table, table))?.domain;
-    if (found !== undefined) return found;
+    if (table !== undefined) {
+      const found =
+        this.only(table, (domain) => this.feeds(domain, (own) => plain(own) === plain(table))) ??
+        this.only(table, (domain) => this.feeds(domain, (own) => maybeSameTable(own, table)));
+      if (found !== undefined) return found;
+    }
     if (!this.areKnown) return words(name).at(0);
     return (
       this.only(name, (domain) => domain === name) ??
       this.only(name, (domain) => sameWord(domain, name)) ??
       // A table's own name says nothing about a type of another table.
-      (table === undefined ? this.only(name, (domain) => this.hasTable(domain, name)) : undefined)
+      (table === undefined
+        ? this.only(name, (domain) => this.feeds(domain, (own) => sameWord(bare(own), name)))
+        : undefined)
     );
   }
 
-  private hasTable(domain: string, name: string): boolean {
-    return this.tables.some((one) => one.domain === domain && sameWord(bare(one.table), name));
+  private feeds(domain: string, isMeant: (table: string) => boolean): boolean {
+    return this.tables.some((one) => one.domain === domain && isMeant(one.table));
   }
 
   private only(name: string, matches: (domain: string) => boolean): string | undefined {
@@ -91,12 +102,16 @@ function words(name: string): string[] {
   return forms;
 }
 
-function sameTable(one: string, other: string): boolean {
-  const [a, b] = [one, other].map((name) => name.replaceAll('"', ''));
-  return a === b || bare(a!) === b || a === bare(b!);
+/** Whether they are one table, if the one without a schema is in the other's. */
+function maybeSameTable(one: string, other: string): boolean {
+  return plain(one) === bare(other) || bare(one) === plain(other);
 }
 
 /** A table's name without its schema. */
 function bare(table: string): string {
-  return table.replaceAll('"', '').split('.').at(-1)!;
+  return plain(table).split('.').at(-1)!;
+}
+
+function plain(table: string): string {
+  return table.replaceAll('"', '');
 }

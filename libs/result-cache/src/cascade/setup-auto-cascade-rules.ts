@@ -79,12 +79,15 @@ export async function setupAutoCascadeRules(
 
   for (const line of new Set(parts.flatMap(({ skipped }) => skipped))) say(`CASCADE: Skipped ${line}`);
   for (const edge of graph.edges) say(`CASCADE: Detected relationship: ${relationship(edge)}`);
-  const planned = plan(graph, bidirectional);
+  const planned = plan(graph, bidirectional, names);
   const rules = planned.map(({ source, patterns }) => ({ source, cascadeTo: [...patterns], name: AUTO }));
   say(`CASCADE: Created ${rules.length} CASCADE rules`);
-  for (const [index, { source, patterns, untraced }] of planned.entries()) {
+  for (const [index, { source, target, patterns, untraced }] of planned.entries()) {
     say(`CASCADE: Rule ${index + 1}: ${source}:{id} cascades to ${patterns.join(', ')}`);
-    if (untraced.length > 0)
+    const composed = [source, target].find((domain) => names.isComposed(domain));
+    if (composed !== undefined)
+      say(`CASCADE: Rule ${index + 1} names no rows: several tables feed the domain ${composed}`);
+    else if (untraced.length > 0)
       say(
         `CASCADE: Rule ${index + 1} names no rows: no column accounts for ${untraced.map((one) => one.detail).join('; ')}`,
       );
@@ -119,7 +122,11 @@ async function analyze(
 }
 
 /** A rule per pair of domains; where both directions of edges make the same pair, what they say together. */
-function plan({ edges }: DomainGraph, bidirectional: boolean): ({ source: string } & EdgePatterns)[] {
+function plan(
+  { edges }: DomainGraph,
+  bidirectional: boolean,
+  names: DomainNames,
+): ({ source: string; target: string } & EdgePatterns)[] {
   const rules = new Map<string, { source: string; target: string } & EdgePatterns>();
   const add = (source: string, target: string, { patterns, untraced }: EdgePatterns): void => {
     const pair = JSON.stringify([source, target]);
@@ -129,7 +136,7 @@ function plan({ edges }: DomainGraph, bidirectional: boolean): ({ source: string
     rules.set(pair, {
       source,
       target,
-      patterns: all.includes(broad) ? [broad] : all,
+      patterns: all.includes(broad) || names.isComposed(source) || names.isComposed(target) ? [broad] : all,
       untraced: [...(known?.untraced ?? []), ...untraced],
     });
   };
