@@ -1,4 +1,4 @@
-import { ttlToMs, type Ttl } from './duration.js';
+import { resolveTtl, ttlToMs, type NamedTtl, type NamedTtls, type Ttl } from './duration.js';
 import { CacheConfigurationError } from './errors.js';
 import { freshnessToMs, type Freshness } from './freshness.js';
 import { type Dependencies } from './store.js';
@@ -29,8 +29,8 @@ export interface DependencyOptions {
 
 /** How one value, or all values of one method, are cached. */
 export interface EntryOptions extends DependencyOptions {
-  /** Seconds, or text such as `'5m'`. Default: the cache's `defaultTtl`. `0`: not stored. */
-  ttl?: Ttl;
+  /** Seconds, text such as `'5m'`, or `{ named: 'user_profile' }`. Default: the cache's `defaultTtl`. `0`: not stored. */
+  ttl?: Ttl | NamedTtl;
   /** How old it may be when it is served from memory. Default: the cache's `freshness`, which is `'strict'` by default. */
   freshness?: Freshness;
   /** What is read, for statistics and logs: a view's or method's name. */
@@ -56,12 +56,12 @@ export class Policy {
   /** @throws CacheConfigurationError */
   constructor(
     options: EntryOptions,
-    defaults: { ttl: Ttl; maxTtlMs: number; freshness?: Freshness; where?: string },
+    defaults: { ttl: Ttl; maxTtlMs: number; freshness?: Freshness; where?: string; ttls?: NamedTtls },
     readonly view = options.view ?? 'value',
     registry = new ClassRegistry(options.classes ?? []),
   ) {
     const where = defaults.where ?? view;
-    this.ttlMs = ttlToMs(options.ttl ?? defaults.ttl, `${where}: ttl`);
+    this.ttlMs = ttlToMs(resolveTtl(options.ttl ?? defaults.ttl, defaults.ttls, `${where}: ttl`), `${where}: ttl`);
     if (this.ttlMs > defaults.maxTtlMs)
       throw new CacheConfigurationError(
         `${where}: ttl ${JSON.stringify(options.ttl ?? defaults.ttl)} is longer than maxTtl (${defaults.maxTtlMs / 1000} s); shorten it or raise maxTtl`,

@@ -3,6 +3,7 @@ import { Computation } from './computation.js';
 import { UndecodableValueError, UnstorableValueError } from './errors.js';
 import { type Reply } from './exchange.js';
 import { type MemoryHit, type MemoryTier } from './memory-tier.js';
+import { operationReply } from './operation.js';
 import { type Tier } from './outcome.js';
 import { type Policy } from './policy.js';
 import { type Recorder } from './recorder.js';
@@ -216,7 +217,11 @@ export class ReadPath {
   }
 
   private async compute<T>(compute: () => Promise<T>, reading: Reading, reply: Reply): Promise<T> {
-    const computation = new Computation(reading.key, reply.fence, reply.number, reading.policy, reading.tenantId);
+    const operation = operationReply(this.session);
+    const { fence, number } = operation ?? reply;
+    const computation = new Computation(reading.key, fence, number, reading.policy, reading.tenantId);
+    // It may use what was read before its own fence, and an older one could not be had.
+    if (operation === null) computation.spoil();
     const outer = Computation.current();
     const work = (): Promise<T> => this.run(computation, compute, reading, reply);
     return outer === undefined ? work() : outer.await(computation, work);

@@ -1,10 +1,11 @@
 import { systemClock, type Clock } from './clock.js';
 import { Computation } from './computation.js';
-import { ttlToMs, type Ttl } from './duration.js';
+import { ttlToMs, type NamedTtls, type Ttl } from './duration.js';
 import { CacheConfigurationError } from './errors.js';
 import { type Fence } from './fence.js';
 import { type Freshness } from './freshness.js';
 import { MemoryTier } from './memory-tier.js';
+import { withOneFence } from './operation.js';
 import { storableKey, storablePattern } from './raw-key.js';
 import { ReadPath } from './read-path.js';
 import { Recorder } from './recorder.js';
@@ -23,6 +24,8 @@ export interface ResultCacheOptions {
   defaultTtl?: Ttl;
   /** Longest TTL allowed. Default one day. Not longer than the store's. */
   maxTtl?: Ttl;
+  /** TTLs with names, for `ttl: { named: 'user_profile' }`. */
+  ttls?: NamedTtls;
   /** Count hits and misses. Default `true`. */
   enableStats?: boolean;
   /** Larger values are returned but not stored. Default 100,000 bytes of JSON. */
@@ -87,6 +90,8 @@ export class ResultCache {
   private readonly memory: MemoryTier | null;
   private readonly reads: ReadPath;
   private readonly maxValueBytes: number;
+  private readonly maxEntries: number;
+  private readonly ttls: NamedTtls;
   private readonly freshness: Freshness;
   private readonly tracks: boolean;
   private readonly plain: Policy;
@@ -99,6 +104,8 @@ export class ResultCache {
     this.maxTtlMs = ttlToMs(options.maxTtl ?? 86_400, 'maxTtl');
     this.defaultTtl = options.defaultTtl ?? Math.min(300, this.maxTtlMs / 1000);
     this.maxValueBytes = positive(options.maxValueBytes ?? 100_000, 'maxValueBytes');
+    this.ttls = options.ttls ?? {};
+    this.maxEntries = options.memory === false ? 0 : (options.memory?.maxEntries ?? MOST_ENTRIES);
     this.freshness = options.freshness ?? 'strict';
     this.tracks = options.invalidation !== 'ttl';
     this.recorder = new Recorder(this.name, options.enableStats ?? true);
@@ -123,7 +130,7 @@ export class ResultCache {
       );
     return new Policy(
       options,
-      { ttl: this.defaultTtl, maxTtlMs: this.maxTtlMs, freshness: this.freshness, where },
+      { ttl: this.defaultTtl, maxTtlMs: this.maxTtlMs, freshness: this.freshness, where, ttls: this.ttls },
       view,
       registry,
     );
@@ -132,6 +139,14 @@ export class ResultCache {
   /** A fence, to be taken before computing a value that is stored with `set` later. */
   async fence(): Promise<Fence> {
     return (await this.session.ask()).fence;
+  }
+
+  /**
+   * Run `work` with one fence, taken now, for all that is computed in it: computations may then use what was read earlier in
+   * `work`, by a DataLoader, say. Without it, only what they read themselves after they were asked for.
+   */
+  async withFence<T>(work: () => Promise<T>): Promise<T> {
+    return withOneFence(this.session, work);
   }
 
   /** The value of a key, or `undefined` where there is none or it is void. A stored `undefined` looks the same; see {@link exists}. */
@@ -271,6 +286,11 @@ export class ResultCache {
     await Promise.all([...entries].map(({ key, compute, options }) => this.getOrSet(key, compute, options)));
   }
 
+  /** Make a key's value void with the commit of a transaction, and not at all with its rollback. */
+  async deleteWithin(key: string, within: Queryable): Promise<void> {
+    await this.session.deleteWithin([storableKey(key)], within);
+  }
+
   /** Delete an entry, also where it is being computed now. Returns whether there was a live one. */
   async delete(key: string): Promise<boolean> {
     return (await this.session.delete([storableKey(key)])) > 0;
@@ -309,7 +329,8 @@ export class ResultCache {
   }
 
   async getStats(): Promise<CacheStats> {
-    const memory = { memoryEntries: this.memory?.size ?? 0, memoryBytes: this.memory?.bytes ?? 0 };
+    const size = this.memory?.size ?? 0;
+    const memory = { size, maxSize: this.maxEntries, memoryEntries: size, memoryBytes: this.memory?.bytes ?? 0 };
     return { ...this.recorder.snapshot(), ...memory, ...(await this.store.stats()) };
   }
 
@@ -360,10 +381,13 @@ export class ResultCache {
   }
 }
 
+/** Entries in memory where nothing else is said. */
+const MOST_ENTRIES = 1_000;
+
 const NO_PROOF = { expiresAt: 0, cachedAt: 0, computeMs: null };
 
 function memoryTier(
-  { maxEntries = 1_000, maxBytes = 64 << 20, ttl = 60 }: MemoryOptions,
+  { maxEntries = MOST_ENTRIES, maxBytes = 64 << 20, ttl = 60 }: MemoryOptions,
   session: Session,
   clock: Clock,
   onEviction: () => void,

@@ -102,6 +102,12 @@ export class Session {
     return this.store.delete(keys).finally(() => this.proof.end());
   }
 
+  /** The same with the commit of a transaction of the caller's; until then every read asks. */
+  async deleteWithin(keys: readonly string[], within: Queryable): Promise<void> {
+    const open = await this.store.deleteWithin(keys, within);
+    if (open !== null) this.proof.endWith(open);
+  }
+
   async deleteMatching(prefix: string, like: string): Promise<number> {
     return this.store.deleteMatching(prefix, like).finally(() => this.proof.end());
   }

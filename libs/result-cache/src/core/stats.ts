@@ -24,7 +24,10 @@ export interface ViewCounters extends Pick<Counters, 'hits' | 'misses' | 'comput
 export interface CacheStats extends Counters {
   /** `hits / (hits + misses)`, from 0 to 1; 0 before the first read. */
   hitRate: number;
-  /** Entries in this process's memory, and their size as JSON. */
+  /** Entries in this process's memory, and most it keeps there; 0 without a memory tier. */
+  size: number;
+  maxSize: number;
+  /** The same number as `size`, and the entries' size as JSON. */
   memoryEntries: number;
   memoryBytes: number;
   totalEntries: number;

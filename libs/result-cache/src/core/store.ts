@@ -124,7 +124,12 @@ export interface CacheStore {
   refence(rows: readonly StoredRow[], fence: Fence): Promise<void>;
   /** Delete keys for good: copies in other processes and computations under way are void too. Returns how many were live. */
   delete(keys: readonly string[]): Promise<number>;
-  /** The same for the keys that begin with `prefix` and match the LIKE pattern. */
+  /**
+   * Make keys void with the commit of the caller's transaction; their rows may stay. Returns the transaction, which is
+   * still open.
+   */
+  deleteWithin(keys: readonly string[], within: Queryable): Promise<number | null>;
+  /** {@link delete} for the keys that begin with `prefix` and match the LIKE pattern. */
   deleteMatching(prefix: string, like: string): Promise<number>;
   /** The tags that dependencies are written as. */
   tagsOf(dependencies: Dependencies): Promise<readonly string[]>;

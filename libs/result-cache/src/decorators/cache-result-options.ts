@@ -62,8 +62,21 @@ const KNOWN: Record<keyof CacheResultOptions, readonly [check: Check, remedy: st
  * @throws CacheConfigurationError with what to write instead
  */
 export function checkCacheResultOptions(options: CacheResultOptions, where: string): void {
+  checkGivenOptions(options, where);
+  // A list that is empty in the source says no more than none; one that a function returns may well be.
+  const { domains, tags, rows, untracked } = options;
+  if (untracked !== true && ![domains, tags, rows].some((given) => isFunction(given) || (given?.length ?? 0) > 0))
+    throw new CacheConfigurationError(
+      `${where} does not say what its value depends on; write domains: ['user'] (the kinds of data it reads), tags: [...], rows: ..., or untracked: true to accept staleness up to the TTL`,
+    );
+}
+
+/** The same for options that others will be added to. */
+export function checkGivenOptions(options: CacheResultOptions, where: string): void {
   if (typeof options !== 'object' || options === null)
-    throw new CacheConfigurationError(`${where} needs options; write @CacheResult({ domains: ['user'], ttl: '5m' })`);
+    throw new CacheConfigurationError(
+      `${where} needs options; write ${where.split(' ')[0]}({ domains: ['user'], ttl: '5m' })`,
+    );
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(KNOWN, name))
       throw new CacheConfigurationError(
@@ -75,12 +88,6 @@ export function checkCacheResultOptions(options: CacheResultOptions, where: stri
   }
   // How long an entry may live is the cache's to say, and it is not known yet.
   new Policy(fixedPart(options), { ttl: 0, maxTtlMs: Infinity, where });
-  // A list that is empty in the source says no more than none; one that a function returns may well be.
-  const { domains, tags, rows, untracked } = options;
-  if (untracked !== true && ![domains, tags, rows].some((given) => isFunction(given) || (given?.length ?? 0) > 0))
-    throw new CacheConfigurationError(
-      `${where} does not say what its value depends on; write domains: ['user'] (the kinds of data it reads), tags: [...], rows: ..., or untracked: true to accept staleness up to the TTL`,
-    );
 }
 
 /** What of the options is the same for every call. */

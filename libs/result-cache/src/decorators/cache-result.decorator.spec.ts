@@ -163,7 +163,7 @@ describe('wrong options fail at decoration', () => {
     [{ domains, ttl: 'abc' }, /ttl: "abc" is not a time to live/],
     [{ domains, ttl: '5' }, /ttl: "5" is not a time to live; .*a text with a unit/],
     [{ domains, ttl: '' }, /ttl: "" is not a time to live/],
-    [{ domains, ttl: {} }, /ttl: \[object Object\] is not a time to live/],
+    [{ domains, ttl: {} }, /ttl: a named time to live is written \{ named: 'user_profile' \}; otherwise write seconds/],
     [{ domains, keyPrefix: '' }, /keyPrefix is wrong; write a non-empty text/],
     [{ domains, keyPrefix: 7 }, /keyPrefix is wrong/],
     [{ domains, key: 'id' }, /key is wrong; write a function of the arguments/],

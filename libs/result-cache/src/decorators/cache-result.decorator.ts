@@ -17,16 +17,29 @@ import { methodName, wrapMethod, type AsyncMethodDecorator } from './wrap-method
  * async topProducts(category: string, limit = 10): Promise<Product[]> { … }
  */
 export function CacheResult(options: CacheResultOptions): AsyncMethodDecorator {
+  return cachedMethod('CacheResult', options);
+}
+
+/**
+ * {@link CacheResult} under the name that messages give it.
+ * @param convert What becomes of the method's result before it is cached; `where` is for its messages.
+ */
+export function cachedMethod(
+  decorator: string,
+  options: CacheResultOptions,
+  convert?: (result: unknown, where: string) => Promise<unknown>,
+): AsyncMethodDecorator {
   // Without its brackets a decorator is handed the class's prototype, and would replace the method by a function of ours.
   if (typeof options === 'object' && options !== null && Object.hasOwn(options, 'constructor'))
     throw new CacheConfigurationError(
-      `@CacheResult in ${options.constructor.name} lacks its options; write @CacheResult({ domains: ['user'], ttl: '5m' })`,
+      `@${decorator} in ${options.constructor.name} lacks its options; write @${decorator}({ domains: ['user'], ttl: '5m' })`,
     );
   return (target, propertyKey, descriptor) => {
-    const where = `@CacheResult on ${methodName(target, propertyKey)}`;
+    const where = `@${decorator} on ${methodName(target, propertyKey)}`;
     const isOpenEnded = /\.\.\.|\barguments\b/.test(String(descriptor?.value));
     const method = new CachedMethod(options, target, propertyKey, where, isOpenEnded);
-    wrapMethod(where, options?.cache, target, propertyKey, descriptor, (call) => method.call(call));
+    const converted = convert && ((result: unknown) => convert(result, where));
+    wrapMethod(where, options?.cache, target, propertyKey, descriptor, (call) => method.call(call), converted);
     checkCacheResultOptions(options, where);
     recordMethod(target.constructor, method);
   };

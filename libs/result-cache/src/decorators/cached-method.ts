@@ -51,13 +51,39 @@ export class CachedMethod implements DecoratedMethod {
     if (options.when !== undefined && !(await options.when.apply(instance, [...args])))
       return cache.engine.computeUncached(proceed, policy);
     const tenantId = await cache.tenantId(this.tenant(instance, args), `${this.where}: tenant`);
-    const key = cache.keys.buildMethodKey({
-      name: prepared.view,
+    return cache.engine.readThrough(this.keyFor(cache, prepared, instance, args, tenantId), proceed, policy, tenantId);
+  }
+
+  isNamed(name: string | symbol): boolean {
+    return this.key === name;
+  }
+
+  async keyOf(
+    cache: CacheService,
+    type: object,
+    instance: object,
+    args: readonly unknown[],
+    tenant?: TenantChoice,
+  ): Promise<string> {
+    const tenantId = await cache.tenantId(tenant ?? this.tenant(instance, args), `${this.where}: tenant`);
+    return this.keyFor(cache, this.prepare(cache, type), instance, args, tenantId);
+  }
+
+  /** The only place where a call's key is made, so that what is invalidated is what was stored. */
+  private keyFor(
+    cache: CacheService,
+    { view, parameters }: Prepared,
+    instance: object,
+    args: readonly unknown[],
+    tenantId: string | undefined,
+  ): string {
+    const { key, varyBy } = this.options;
+    return cache.keys.buildMethodKey({
+      name: view,
       tenantId,
-      ...(options.key ? { key: options.key.apply(instance, [...args]) } : { args: prepared.parameters.keyed(args) }),
-      varyBy: options.varyBy?.apply(instance, [...args]),
+      ...(key ? { key: key.apply(instance, [...args]) } : { args: parameters.keyed(args) }),
+      varyBy: varyBy?.apply(instance, [...args]),
     });
-    return cache.engine.readThrough(key, proceed, policy, tenantId);
   }
 
   private prepare(cache: CacheService, type: object): Prepared {
@@ -74,6 +100,10 @@ export class CachedMethod implements DecoratedMethod {
       if (parameters.writesResponse)
         throw new CacheConfigurationError(
           `${this.where}: it takes @Res() or @Next() and writes the response itself, which a hit would not; return the value, or use @Res({ passthrough: true })`,
+        );
+      if (parameters.operation === 'Subscription' || parameters.operation === 'Mutation')
+        throw new CacheConfigurationError(
+          `${this.where}: it is a GraphQL ${parameters.operation.toLowerCase()}, which ${parameters.operation === 'Mutation' ? 'a hit would not carry out' : 'returns a stream for one subscriber'}; cache what it reads, in a method of its own`,
         );
       const name = `${(type as typeof Object).name}.${String(this.key)}`;
       const view = this.options.keyPrefix ?? (overridden ? `${name} of ${this.prototype.constructor.name}` : name);

@@ -34,10 +34,53 @@ export function InvalidatesDomain(first: string, ...rest: (string | InvalidatesO
     throw new CacheConfigurationError(
       `@InvalidatesDomain in ${(first as unknown as object).constructor.name} lacks its domains; write @InvalidatesDomain('user')`,
     );
+  return invalidating('InvalidatesDomain', domains, options, (where) => check(domains, options, where));
+}
+
+/**
+ * The same for tags of your own, where no domain is concerned.
+ *
+ * @throws CacheConfigurationError at decoration, without a tag or with one that is none.
+ * @example
+ * @InvalidatesTags('story', 'featured')
+ * async publish(id: number): Promise<void> { … }
+ *
+ * @InvalidatesTags((id) => [`story-${id}`])
+ * async rename(id: number, title: string): Promise<void> { … }
+ */
+export function InvalidatesTags(
+  first: string | ((...args: any[]) => readonly string[]),
+  ...rest: (string | Pick<InvalidatesOptions, 'cache'>)[]
+): AsyncMethodDecorator {
+  const given: unknown[] = [first, ...rest];
+  if (typeof (given[2] as PropertyDescriptor | undefined)?.value === 'function')
+    throw new CacheConfigurationError(
+      `@InvalidatesTags in ${(first as unknown as object).constructor.name} lacks its tags; write @InvalidatesTags('price-list')`,
+    );
+  const last = given.at(-1);
+  const own = (typeof last === 'object' && last !== null ? last : {}) as InvalidatesOptions;
+  const tags = own === last ? given.slice(0, -1) : given;
+  const options = { ...own, tags: typeof first === 'function' ? first : (tags as string[]) };
+  return invalidating('InvalidatesTags', [], options, (where) => {
+    if (tags.length === 0 || tags[0] === undefined || (typeof first === 'function' && tags.length > 1))
+      throw new CacheConfigurationError(
+        `${where} needs tags, or one function that returns them; write @InvalidatesTags('price-list') or @InvalidatesTags((id) => [\`price-\${id}\`])`,
+      );
+    if ('tags' in own) throw new CacheConfigurationError(`${where}: there is no option 'tags'; known is cache`);
+    checkOptions([], options, where);
+  });
+}
+
+function invalidating(
+  decorator: string,
+  domains: string[],
+  options: InvalidatesOptions,
+  checkNames: (where: string) => void,
+): AsyncMethodDecorator {
   return (target, propertyKey, descriptor) => {
-    const where = `@InvalidatesDomain on ${methodName(target, propertyKey)}`;
+    const where = `@${decorator} on ${methodName(target, propertyKey)}`;
     wrapMethod(where, options.cache, target, propertyKey, descriptor, (call) => run(call, domains, options));
-    check(domains, options, where);
+    checkNames(where);
     recordMethod(target.constructor, {
       where,
       cacheName: options.cache,
@@ -72,6 +115,10 @@ function check(domains: readonly unknown[], options: InvalidatesOptions, where: 
     throw new CacheConfigurationError(`${where} names no domain; ${remedy}`);
   if (domains.some((name) => typeof name !== 'string' || name === ''))
     throw new CacheConfigurationError(`${where}: a domain is a non-empty text, and options come last; ${remedy}`);
+  checkOptions(domains as string[], options, where);
+}
+
+function checkOptions(domains: readonly string[], options: InvalidatesOptions, where: string): void {
   const unknown = Object.keys(options).find((name) => name !== 'tags' && name !== 'cache');
   if (unknown !== undefined)
     throw new CacheConfigurationError(`${where}: there is no option '${unknown}'; known are tags, cache`);
@@ -82,5 +129,5 @@ function check(domains: readonly unknown[], options: InvalidatesOptions, where: 
     );
   // The same checks as for what an entry declares.
   const list = typeof tags === 'function' ? [] : tags;
-  new Policy({ domains: domains as string[], tags: list }, { ttl: 0, maxTtlMs: Infinity, where });
+  new Policy({ domains, tags: list }, { ttl: 0, maxTtlMs: Infinity, where });
 }

@@ -3,7 +3,8 @@ import 'reflect-metadata';
 /** Where Nest's parameter decorators (`@Query()`, `@Args()`, `@Info()`, …) leave what they know; REST and GraphQL share it. */
 const PARAMETERS = '__routeArguments__';
 const RESPONSE_PASSTHROUGH = '__responsePassthrough__';
-const GRAPHQL = ['graphql:resolver_type', 'graphql:resolver_name', 'graphql:delegate_property'];
+const RESOLVER_TYPE = 'graphql:resolver_type';
+const GRAPHQL = [RESOLVER_TYPE, 'graphql:resolver_name', 'graphql:delegate_property'];
 
 /** How an argument takes part in a key. */
 type Role = 'value' | 'ignored' | 'selection';
@@ -27,6 +28,8 @@ export class MethodParameters {
     /** Who calls it decides what its arguments are. */
     private readonly isUndecoratedResolver: boolean,
     private readonly takesInfo: boolean,
+    /** `Query`, `Mutation` or `Subscription` of GraphQL. */
+    readonly operation: string | undefined,
   ) {}
 
   /**
@@ -49,7 +52,8 @@ export class MethodParameters {
         writesResponse = Reflect.getMetadata(RESPONSE_PASSTHROUGH, type, method) !== true;
     }
     const takesInfo = isOpenEnded || handler.length >= UNDECORATED_ROLES.length;
-    return new MethodParameters(roles, writesResponse, isGraphql && roles.size === 0, takesInfo);
+    const operation = Reflect.getMetadata(RESOLVER_TYPE, handler) as string | undefined;
+    return new MethodParameters(roles, writesResponse, isGraphql && roles.size === 0, takesInfo, operation);
   }
 
   /** The arguments as a key sees them. */

@@ -28,6 +28,8 @@ const logger = new Logger('ResultCache');
  * Put `around` in the place of a method, at decoration time: what other decorators and Nest's scanners see afterwards is
  * the wrapper, whatever the order of imports. The service comes by property injection, optional: an object made without
  * the module (in a unit test) works uncached.
+ *
+ * @param convert What becomes of the method's own result, cached or not.
  */
 export function wrapMethod(
   where: string,
@@ -36,6 +38,7 @@ export function wrapMethod(
   propertyKey: string | symbol,
   descriptor: PropertyDescriptor | undefined,
   around: (call: Call) => Promise<unknown>,
+  convert?: (result: unknown) => Promise<unknown>,
 ): void {
   const original = descriptor?.value as Method | undefined;
   if (typeof propertyKey === 'object')
@@ -54,6 +57,10 @@ export function wrapMethod(
   Inject(getCacheToken(cacheName))(target, property);
   Optional()(target, property);
 
+  const run = async (self: object, args: unknown[]): Promise<unknown> => {
+    const result = await original.apply(self, args);
+    return convert === undefined ? result : convert(result);
+  };
   let warned = false;
   const wrapper: Method = async function (this: object, ...args: unknown[]): Promise<unknown> {
     const cache = (this as Record<symbol, CacheService | undefined> | undefined)?.[property];
@@ -65,9 +72,9 @@ export function wrapMethod(
           `${methodName(target, propertyKey)} runs without the cache, because no CacheModule was found for its object. Import CacheModule.forRoot(...) in the application (with isGlobal: false, in this class's module too), and let Nest make the object; in a unit test, ignore this.`,
         );
       }
-      return original.apply(this, args);
+      return run(this, args);
     }
-    return around({ cache, instance: this, args, proceed: async () => original.apply(this, args) });
+    return around({ cache, instance: this, args, proceed: async () => run(this, args) });
   };
   copyAppearance(original, wrapper);
   descriptor.value = wrapper;

@@ -107,6 +107,7 @@ export class CacheRegistry {
       name,
       defaultTtl: Math.min(ttlToMs(defaultTtl) / 1000, maxTtl),
       maxTtl,
+      ttls: this.options.ttls,
       enableStats: options.enableStats ?? this.options.enableStats,
       maxValueBytes: options.maxValueBytes ?? this.options.maxValueBytes,
       invalidation: options.invalidation ?? this.options.invalidation,

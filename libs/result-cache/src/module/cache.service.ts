@@ -8,6 +8,7 @@ import { type Dependencies, type PurgeResult, type Queryable } from '../core/sto
 import { transactions } from '../core/transactions.js';
 import { type Tenancy, type TenantContext } from '../tenancy/index.js';
 import { toTenantId } from '../tenancy/tenant-id.js';
+import { absentInstance, cachedMethods, typeOf } from './method-invalidation.js';
 
 /** Options of one call. */
 export interface CallOptions {
@@ -21,6 +22,12 @@ export interface ComputeOptions {
    * The transaction the value is computed in, where the cache cannot see it by itself: TypeORM's `EntityManager` or
    * `QueryRunner`, or a `pg` client. While it is open the value is computed and not stored.
    */
+  within?: Queryable;
+}
+
+/** Options of {@link CacheService.invalidateMethod}. */
+export interface InvalidateMethodOptions extends CallOptions {
+  /** A transaction of yours, with whose commit it takes effect. One that the cache sees by itself need not be named. */
   within?: Queryable;
 }
 
@@ -108,6 +115,14 @@ export class CacheService {
     return this.engine.set(this.keys.buildValueKey({ key, tenantId }), value, { view: 'set', ...entry, tenantId });
   }
 
+  /**
+   * Run `work` with one fence for all that is computed in it, so that computations may use what was read earlier in it (by a
+   * DataLoader). See `ResultCache.withFence`; for GraphQL there is `OperationFenceMiddleware`.
+   */
+  async withFence<T>(work: () => Promise<T>): Promise<T> {
+    return this.engine.withFence(work);
+  }
+
   /** Take before computing a value that is stored with {@link set} later. */
   async fence(): Promise<Fence> {
     return this.engine.fence();
@@ -138,9 +153,60 @@ export class CacheService {
     await this.invalidate({ tags });
   }
 
-  /** Make void what depends on domains, tags or rows; within a transaction of yours, with its commit. */
+  /** The same for a list of tags. Inside a transaction of yours, pass it: then it takes effect with the commit. */
+  async invalidateByTags(tags: readonly string[], within?: Queryable): Promise<void> {
+    await this.invalidate({ tags }, within);
+  }
+
+  /**
+   * Make void what a decorated method returned for these arguments, in all processes: of the tenant that the method itself
+   * would take, or of `tenant`. With `varyBy` it is the variant of the moment; to have all of them void, give the method
+   * a tag. In a transaction it takes effect with the commit.
+   *
+   * @param target The object, or its class where the key takes nothing from the object.
+   * @throws CacheConfigurationError where the method is not cached, or not in this cache; MissingTenantError.
+   * @example
+   * await this.cache.invalidateMethod(this.users, 'getUserProfile', [123]);
+   */
+  async invalidateMethod<T extends object, M extends keyof T & string>(
+    target: abstract new (...args: any[]) => T,
+    method: M,
+    args: T[M] extends (...args: infer A) => unknown ? A : never,
+    options?: InvalidateMethodOptions,
+  ): Promise<void>;
+  async invalidateMethod<T extends object, M extends keyof T & string>(
+    target: T,
+    method: M,
+    args: T[M] extends (...args: infer A) => unknown ? A : never,
+    options?: InvalidateMethodOptions,
+  ): Promise<void>;
+  async invalidateMethod(
+    target: object,
+    method: string,
+    args: readonly unknown[],
+    options: InvalidateMethodOptions = {},
+  ): Promise<void> {
+    const type = typeOf(target);
+    const all = cachedMethods(target, method);
+    const methods = all.filter(({ cacheName }) => (cacheName ?? 'default') === this.name);
+    if (methods.length === 0)
+      throw new CacheConfigurationError(
+        `${type.name}.${method} is kept in the cache '${all[0]!.cacheName ?? 'default'}', not in '${this.name}'; call invalidateMethod on that one: @InjectCache(${all[0]!.cacheName === undefined ? '' : `'${all[0]!.cacheName}'`})`,
+      );
+    const instance = typeof target === 'function' ? absentInstance(type, method) : target;
+    const within = options.within ?? transactions.open()?.queryable;
+    for (const each of methods) {
+      const key = await each.keyOf(this, type, instance, args, options.tenant);
+      await (within === undefined ? this.engine.delete(key) : this.engine.deleteWithin(key, within));
+    }
+  }
+
+  /**
+   * Make void what depends on domains, tags or rows; within a transaction of yours, with its commit. One that
+   * `@nestjs-cls/transactional` or `typeorm-transactional` has open need not be passed.
+   */
   async invalidate(what: Omit<DependencyOptions, 'untracked'>, within?: Queryable): Promise<void> {
-    await this.engine.invalidate(this.dependencies(what), within);
+    await this.engine.invalidate(this.dependencies(what), within ?? transactions.open()?.queryable);
   }
 
   /** Delete expired entries and trim the log now, instead of waiting for the schedule. */

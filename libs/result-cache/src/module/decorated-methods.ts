@@ -1,4 +1,4 @@
-import { type CacheService } from './cache.service.js';
+import { type CacheService, type TenantChoice } from './cache.service.js';
 
 /** A decorated method, as the start-up checks see it. */
 export interface DecoratedMethod {
@@ -10,6 +10,19 @@ export interface DecoratedMethod {
   readonly hasHiddenState: boolean;
   /** @throws CacheConfigurationError for what would fail at a call on `instance`, or on an object of `type`. */
   check(cache: CacheService, type: object, instance?: object): void;
+  /** Whether it is the method of this name. */
+  isNamed?(name: string | symbol): boolean;
+  /**
+   * The key of a call, where the method is cached.
+   * @param type The class of the object, which may be a prototype or stand-in for one.
+   */
+  keyOf?(
+    cache: CacheService,
+    type: object,
+    instance: object,
+    args: readonly unknown[],
+    tenant?: TenantChoice,
+  ): Promise<string>;
 }
 
 const METHODS = Symbol('nestjs-result-cache:methods');

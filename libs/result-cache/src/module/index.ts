@@ -6,6 +6,7 @@ export {
   CacheService,
   type CallOptions,
   type ComputeOptions,
+  type InvalidateMethodOptions,
   type TenantChoice,
   type ValueOptions,
 } from './cache.service.js';
@@ -15,4 +16,5 @@ export {
   type CacheOptionsFactory,
   type NamedCacheOptions,
 } from './options.js';
+export { cacheOptionsFromEnv, type EnvironmentOptions } from './options-from-env.js';
 export { getCacheToken, InjectCache } from './tokens.js';

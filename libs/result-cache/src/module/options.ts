@@ -1,4 +1,4 @@
-import { ttlToMs, type Ttl } from '../core/duration.js';
+import { ttlToMs, type NamedTtls, type Ttl } from '../core/duration.js';
 import { CacheConfigurationError } from '../core/errors.js';
 import { STORE_EVENTS } from '../core/events.js';
 import { freshnessToMs, type Freshness } from '../core/freshness.js';
@@ -36,6 +36,8 @@ export interface CacheOptions {
 export interface CacheModuleOptions extends CacheOptions {
   /** A PostgreSQL URL, a `pg.Pool` or its configuration, or a TypeORM `DataSource`. */
   connection: ConnectionOptions;
+  /** TTLs with names, for `ttl: { named: 'user_profile' }`: `{ user_profile: 300, trending: '10m' }`. */
+  ttls?: NamedTtls;
   /** Whether every key belongs to a tenant. There is no default: a wrong guess would show data to the wrong people. */
   tenancy: TenancyOptions;
   /** Tables whose writes invalidate a domain. */
@@ -78,6 +80,7 @@ const CACHE_KEYS = [
 const ROOT_KEYS = [
   ...CACHE_KEYS,
   'connection',
+  'ttls',
   'tenancy',
   'watch',
   'autoInitialize',
@@ -112,12 +115,24 @@ export function checkRootOptions(options: CacheModuleOptions): CacheModuleOption
     throw new CacheConfigurationError(
       `${where}: defaultTtl ${JSON.stringify(defaultTtl)} is longer than maxTtl ${JSON.stringify(maxTtl)}; shorten it or raise maxTtl`,
     );
+  checkTtls(options.ttls, ttlToMs(maxTtl), where);
   resolveTenancy(options.tenancy);
   checkPurgeInterval(options.purgeInterval, where);
   integer(options.poolSize, `${where}: poolSize`, 1, 1_000);
   for (const name of ['autoInitialize', 'prepare', 'cacheStatusHeader'] as const) boolean(options[name], where, name);
   checkWatch(options.watch, where);
   return options;
+}
+
+function checkTtls(ttls: unknown, maxTtlMs: number, where: string): void {
+  if (ttls === undefined) return;
+  if (typeof ttls !== 'object' || ttls === null || Array.isArray(ttls))
+    throw new CacheConfigurationError(`${where}: ttls is no object; write ttls: { user_profile: 300 }`);
+  for (const [name, ttl] of Object.entries(ttls))
+    if (ttlToMs(ttl as Ttl, `${where}: ttls.${name}`) > maxTtlMs)
+      throw new CacheConfigurationError(
+        `${where}: ttls.${name} ${JSON.stringify(ttl)} is longer than maxTtl (${maxTtlMs / 1000} s); shorten it or raise maxTtl`,
+      );
 }
 
 function checkPurgeInterval(interval: CacheModuleOptions['purgeInterval'], where: string): void {

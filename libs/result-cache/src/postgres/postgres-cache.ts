@@ -167,6 +167,12 @@ export class PostgresCache implements CacheStore {
     return Number(row![0]);
   }
 
+  async deleteWithin(keys: readonly string[], within: Queryable): Promise<number | null> {
+    // The rows stay: their locks would be held until the commit, and who stores would wait for them. What is touched is void.
+    const touch = `SELECT pg_current_xact_id()::text::bigint AS xid, fraiseql_cache.touch(ARRAY(SELECT '!' || k FROM unnest($1::text[]) AS k))`;
+    return openTransaction(await within.query(touch, [keys]));
+  }
+
   async deleteMatching(prefix: string, like: string): Promise<number> {
     const { cacheId } = await this.readiness.ready();
     const [row] = await this.run('delete_like', `SELECT fraiseql_cache.delete_like_${cacheId}($1, $2)`, [prefix, like]);
