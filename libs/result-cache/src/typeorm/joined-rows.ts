@@ -109,8 +109,12 @@ function valuesOf(
     if (!Object.hasOwn(row, name)) return UNKNOWN;
     const value = row[name];
     if (value === null) return ifNull;
-    if (typeof value !== 'string' && typeof value !== 'bigint' && !Number.isSafeInteger(value)) return UNKNOWN;
-    values[target.databaseName] = String(value as string | number | bigint);
+    // A number that lost digits on its way from the driver would name another row.
+    if (
+      typeof value === 'number' ? !Number.isSafeInteger(value) : typeof value !== 'string' && typeof value !== 'bigint'
+    )
+      return UNKNOWN;
+    values[target.databaseName] = `${value as string | number | bigint}`;
   }
   return values;
 }
