@@ -140,6 +140,19 @@ describe('a list with relations', () => {
     expect(await voidedBy(reads(), () => sql(write))).toEqual(voided);
   });
 
+  it('shows what a row of a junction table pointed to before it was there', async () => {
+    const client = await database.pool.connect();
+    try {
+      await client.query('SET session_replication_role = replica; INSERT INTO posts_tags_tags VALUES (2, 9)');
+    } finally {
+      client.release(true);
+    }
+    const { second } = reads();
+    expect(await voidedBy({ second: second! }, () => sql("INSERT INTO tags (id, label) VALUES (9, 'late')"))).toEqual([
+      'second',
+    ]);
+  });
+
   it('is always what TypeORM reads', async () => {
     await one.prime(...Object.values(reads()));
     const plain = await posts.repository.findOne({
