@@ -23,14 +23,14 @@ import { closeNest, startNest } from '../support/nest.js';
 import { BLOG, Post, User } from './blog.js';
 import { startOrm } from './orm.js';
 
-@Entity({ name: 'Odd "name"', schema: 'other' })
+@Entity({ name: 'Odd name', schema: 'other' })
 class Odd {
   @PrimaryColumn('uuid', { name: 'the key' }) key!: string;
   @Column({ name: 'org' }) organisation!: string;
 }
 
 @Entity('contents')
-@TableInheritance({ column: 'kind' })
+@TableInheritance({ column: { name: 'kind', type: 'varchar' } })
 class Content {
   @PrimaryGeneratedColumn() id!: number;
   @Column({ nullable: true }) tenantId!: string;
@@ -110,7 +110,7 @@ describe('watching entities', () => {
         tenantColumn: null,
         tagColumns: [['postsId', 'tagsId'], ['postsId'], ['tagsId']],
       },
-      '"other"."Odd ""name"""': { domain: 'Odd "name"', tenantColumn: null, tagColumns: [['the key']] },
+      '"other"."Odd name"': { domain: 'Odd name', tenantColumn: null, tagColumns: [['the key']] },
       '"public"."contents"': {
         domain: 'content',
         tenantColumn: 'tenantId',
@@ -131,7 +131,7 @@ describe('watching entities', () => {
       tenantColumn: (entity: unknown) => (entity === Odd ? 'organisation' : undefined),
     });
     expect([...watched.keys()].sort()).toEqual([
-      '"other"."Odd ""name"""',
+      '"other"."Odd name"',
       '"public"."contents"',
       '"public"."posts"',
       '"public"."posts_tags_tags"',
@@ -141,7 +141,7 @@ describe('watching entities', () => {
       tenantColumn: null,
       tagColumns: [['id'], ['author_id'], ['title']],
     });
-    expect(watched.get('"other"."Odd ""name"""')?.tenantColumn).toBe('org');
+    expect(watched.get('"other"."Odd name"')?.tenantColumn).toBe('org');
   });
 
   it('joins what several ask for one table', async () => {

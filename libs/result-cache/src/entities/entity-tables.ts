@@ -96,7 +96,11 @@ function tableOf(
     .map(({ joinColumns }) => joinColumns);
   // Either side of a junction is asked for by itself.
   const sides = metadata.isJunction || metadata.tableType === 'closure-junction';
-  const groups = [metadata.primaryColumns, ...keys, ...(sides ? [metadata.ownerColumns, metadata.inverseColumns] : [])];
+  const groups = [
+    metadata.primaryColumns,
+    ...keys,
+    ...(sides ? metadata.primaryColumns.map((column) => [column]) : []),
+  ];
   const asked = inherited
     ? []
     : tagColumns.map((group) => group.map((name) => columnOf(metadata, name, 'tagColumns', where)));

@@ -26,8 +26,6 @@ export interface EntityShape {
   readonly columns: readonly ColumnShape[];
   readonly primaryColumns: readonly ColumnShape[];
   readonly relations: readonly RelationShape[];
-  readonly ownerColumns: readonly ColumnShape[];
-  readonly inverseColumns: readonly ColumnShape[];
   readonly closureJunctionTable?: EntityShape;
 }
 
