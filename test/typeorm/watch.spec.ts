@@ -86,7 +86,7 @@ const ALL = [...BLOG, Odd, Content, Photo, Essay, Section, Names];
 
 async function watchedBy(feature: CacheFeatureOptions, more: Parameters<typeof startOrm>[1] | object = {}) {
   const orm = await startOrm(database, {
-    entities: ALL as never,
+    entities: ALL,
     repositories: [],
     imports: [CacheModule.forFeature(feature)],
     ...more,

@@ -28,7 +28,7 @@ export async function loadDataSource(file: string): Promise<DataSourceShape> {
     throw new CacheConfigurationError(
       `--data-source: ${file} exports ${sources.size === 0 ? 'no DataSource' : 'more than one DataSource'}; export one: export const dataSource = new DataSource({ … })`,
     );
-  const [source] = sources as Set<UnreadSource>;
+  const [source] = sources;
   if (source!.options.type !== 'postgres' && source!.options.type !== 'aurora-postgres')
     throw new CacheConfigurationError(
       `--data-source: it is of type '${source!.options.type}'; only tables in PostgreSQL can be watched`,

@@ -172,7 +172,9 @@ export interface CheckedFeature {
  * @throws CacheConfigurationError
  */
 export function checkFeatureOptions(options: CacheFeatureOptions): CheckedFeature {
-  const given = (options ?? {}) as NamedCacheOptions & EntityWatchOptions;
+  // From untyped code it may be anything.
+  const isObject = typeof options === 'object' && options !== null;
+  const given = (isObject ? options : {}) as NamedCacheOptions & EntityWatchOptions;
   if (given.watch === undefined) return checkNamedOnly(given);
   const { watch, dataSource, tenantColumn, ...named } = given;
   const where = named.name === undefined ? 'CacheModule.forFeature' : `CacheModule.forFeature('${named.name}')`;

@@ -54,6 +54,7 @@ interface Plan {
   /** The table's name in the database, for the key. */
   table: string;
   domainOf: (metadata: EntityMetadata) => string;
+  watching: Watching;
 }
 
 /** A read that cannot be cached, and why. */
@@ -149,18 +150,19 @@ export class EntityReader {
       return engine.computeUncached(run, unknown, 'transaction');
     const tenantId = await this.cache.tenantId(how.tenant, `${view}: tenant`);
     const plan = isLocking ? new Uncacheable('it locks rows') : await this.plan(query);
-    if (plan instanceof Uncacheable) {
-      if (!isLocking) this.tell(view, plan.why);
+    const key = plan instanceof Uncacheable ? plan : this.keyOf(query, plan, view, tenantId, extra);
+    if (plan instanceof Uncacheable || key instanceof Uncacheable) {
+      const { why } = key as Uncacheable;
+      if (!isLocking) this.tell(view, why);
       // A cached value around it depends on what nobody can tell here.
       return engine.computeUncached(async () => {
-        engine.doNotKeep(plan.why);
+        engine.doNotKeep(why);
         return run();
       }, unknown);
     }
     if (how.skipCache === true)
       return engine.computeUncached(() => this.run<T>(query), policyOf({ domains: plan.domains }, false));
 
-    const key = this.keyOf(query, plan, view, tenantId, extra);
     learnClasses(plan.entities, registry);
     const hasOpen = plan.footprint.open.length > 0;
     const compute = (): Promise<T> =>
@@ -170,13 +172,24 @@ export class EntityReader {
     return engine.readThrough(key, compute, policyOf(plan.dependencies, hasOpen), tenantId);
   }
 
-  private keyOf(query: Query, { table }: Plan, view: string, tenantId: string | undefined, extra: unknown): string {
+  private keyOf(
+    query: Query,
+    { table }: Plan,
+    view: string,
+    tenantId: string | undefined,
+    extra: unknown,
+  ): string | Uncacheable {
     const { skip, take, relationLoadStrategy } = query.qb.expressionMap;
-    return this.cache.keys.buildMethodKey({
-      name: view,
-      tenantId,
-      key: [table, query.sql, query.parameters, query.shape, skip ?? null, take ?? null, relationLoadStrategy, extra],
-    });
+    try {
+      return this.cache.keys.buildMethodKey({
+        name: view,
+        tenantId,
+        key: [table, query.sql, query.parameters, query.shape, skip ?? null, take ?? null, relationLoadStrategy, extra],
+      });
+    } catch (error) {
+      if (!(error instanceof CacheConfigurationError)) throw error;
+      return new Uncacheable(`a parameter of it cannot be part of a key (${error.message})`);
+    }
   }
 
   /** What the query depends on, or why it cannot be cached. */
@@ -239,12 +252,13 @@ export class EntityReader {
       entities: all,
       table: main?.hasMetadata ? (known.tableOf.get(main.metadata) ?? '') : '',
       domainOf,
+      watching: known.watching,
     };
   }
 
   /** Dependencies on what the joins read, known from the rows that came back. */
   private discovered(
-    { footprint, dependencies, domainOf }: Plan,
+    { footprint, dependencies, domainOf, watching }: Plan,
     raw: readonly RawRow[] | undefined,
     main: string,
   ): Partial<Dependencies> {
@@ -259,7 +273,7 @@ export class EntityReader {
             ),
             rows: [],
           }
-        : joinedRows(footprint, raw, main);
+        : joinedRows(footprint, raw, main, watching);
     const domains = new Set([...found.whole].map(domainOf));
     const rows = found.rows
       .map(([metadata, values]) => [domainOf(metadata), values] as const)

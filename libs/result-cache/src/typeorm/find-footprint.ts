@@ -33,7 +33,7 @@ export function findFootprint(
   const map = qb.expressionMap;
   const footprint = emptyFootprint();
   const { name: main, metadata } = map.mainAlias!;
-  const reading = readWhere(options.where, metadata, main, map.joinAttributes, parameters);
+  const reading = readWhere(options.where, metadata, main, map.joinAttributes, parameters, watching);
   if (reading.isOpaque) footprint.opaque = 'its where holds SQL of its own';
   for (const counted of reading.counted) footprint.whole.add(counted);
   addMain(footprint, metadata, reading, watching);

@@ -1,7 +1,7 @@
 import { type EntityMetadata } from 'typeorm';
 import { type ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { type RowValues } from '../core/policy.js';
-import { type Footprint } from './footprint.js';
+import { compareExactly, type Footprint, type Watching } from './footprint.js';
 
 /** A row as the driver returned it: columns are named `<alias>_<column>`. */
 export type RawRow = Readonly<Record<string, unknown>>;
@@ -29,9 +29,18 @@ const UNKNOWN = Symbol('unknown');
  * - many to many: rows of the junction table with the id of a post shown, and the tags that these lead to. Where a post
  *   has no tag, or a row of the junction table leads nowhere, the two look the same, so any tag may matter.
  */
-export function joinedRows(footprint: Footprint, raw: readonly RawRow[], main: string): JoinedRows {
+export function joinedRows(footprint: Footprint, raw: readonly RawRow[], main: string, watching: Watching): JoinedRows {
   const found: JoinedRows = { whole: new Set(), rows: [] };
   const isComplete = footprint.asked !== undefined && footprint.asked === countOf(footprint, raw, main);
+  const valuesOf = (
+    row: RawRow,
+    alias: string,
+    columns: readonly ColumnMetadata[],
+    from: Side,
+    to: Side,
+    ifNull: Absent,
+  ) =>
+    columns.every((column) => compareExactly(watching, column)) ? read(row, alias, columns, from, to, ifNull) : UNKNOWN;
   for (const join of footprint.open) {
     const relation = join.relation!;
     const junction = relation.junctionEntityMetadata;
@@ -67,6 +76,7 @@ export function joinedRows(footprint: Footprint, raw: readonly RawRow[], main: s
 }
 
 type Side = 'own' | 'referenced';
+type Absent = 'skip' | typeof UNKNOWN;
 
 function collect(
   found: JoinedRows,
@@ -90,13 +100,13 @@ function collect(
 /**
  * The columns that join, read from one side of the join and named as on the other. `ifNull`: what it means where one is NULL.
  */
-function valuesOf(
+function read(
   row: RawRow,
   alias: string,
   columns: readonly ColumnMetadata[],
   from: Side,
   to: Side,
-  ifNull: 'skip' | typeof UNKNOWN,
+  ifNull: Absent,
 ): RowValues | 'skip' | typeof UNKNOWN {
   const values: Record<string, string> = {};
   if (columns.length === 0) return UNKNOWN;

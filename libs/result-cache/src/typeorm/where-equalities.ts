@@ -2,6 +2,7 @@ import { type EntityMetadata } from 'typeorm';
 import { type ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { type RelationMetadata } from 'typeorm/metadata/RelationMetadata.js';
 import { type JoinAttribute } from 'typeorm/query-builder/JoinAttribute.js';
+import { compareExactly, type Watching } from './footprint.js';
 
 /** Columns, by their name in the database, that have one of these values in every row that can be part of the result. */
 export type Equalities = Map<string, readonly string[]>;
@@ -48,6 +49,7 @@ export function readWhere(
   alias: string,
   joins: readonly JoinAttribute[],
   parameters: readonly unknown[],
+  watching: Watching,
 ): WhereReading {
   const reading: WhereReading = {
     alternatives: [],
@@ -56,7 +58,7 @@ export function readWhere(
     counted: [],
     isOpaque: false,
   };
-  const reader = new WhereReader(reading, joins, parameters);
+  const reader = new WhereReader(reading, joins, parameters, watching);
   const list: unknown[] = Array.isArray(where) ? where : [where ?? {}];
   for (const alternative of list) reading.alternatives.push(reader.read(alternative, metadata, alias));
   // Joins are common to all alternatives: what one of them says of a joined row, the others do not.
@@ -72,6 +74,7 @@ class WhereReader {
     private readonly reading: WhereReading,
     private readonly joins: readonly JoinAttribute[],
     private readonly parameters: readonly unknown[],
+    private readonly watching: Watching,
   ) {}
 
   read(
@@ -129,7 +132,9 @@ class WhereReader {
     this.reading.joined.set(name, joined);
     // `post.author_id = author.id` is what joins them, so `author.id = 3` says `post.author_id = 3` as well.
     if (!relation.isManyToOne && !relation.isOneToOneOwner) return;
-    for (const { databaseName, referencedColumn } of relation.joinColumns) {
+    for (const column of relation.joinColumns) {
+      const { databaseName, referencedColumn } = column;
+      if (!compareExactly(this.watching, column)) continue;
       const values = referencedColumn && joined.get(referencedColumn.databaseName);
       if (values !== undefined && !found.has(databaseName)) found.set(databaseName, values);
     }
