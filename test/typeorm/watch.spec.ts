@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { CacheModule, PostgresCache, type CacheFeatureOptions, type WatchedEntity } from 'nestjs-result-cache';
-import { TypeOrmCacheModule } from 'nestjs-result-cache/typeorm';
+import { getCachedRepositoryToken, TypeOrmCacheModule, type CachedEntityRepository } from 'nestjs-result-cache/typeorm';
 import {
   ChildEntity,
   Column,
@@ -185,6 +185,24 @@ describe('watching entities', () => {
     } finally {
       await source.destroy();
     }
+  });
+
+  it('takes the DataSource that is named, where there are several', async () => {
+    const reports = { name: 'reports', type: 'postgres', url: database.url, entities: BLOG, retryAttempts: 0 } as const;
+    const { app, source } = await startOrm(database, {
+      entities: BLOG,
+      repositories: [],
+      imports: [TypeOrmModule.forRoot(reports), TypeOrmCacheModule.forFeature([User], { dataSource: 'reports' })],
+    });
+    const users = app.get<CachedEntityRepository<User>>(getCachedRepositoryToken(User, 'reports'));
+    expect(await users.find()).toEqual([]);
+    expect(users.repository.manager.dataSource).not.toBe(source);
+    await closeNest();
+    const unnamed = watchedBy(
+      { watch: [User] },
+      { imports: [TypeOrmModule.forRoot(reports), CacheModule.forFeature({ watch: [User] })] },
+    );
+    await expect(unnamed).rejects.toThrow("say which: dataSource: 'name'");
   });
 
   it('prints the statements where it may not run them', async () => {
