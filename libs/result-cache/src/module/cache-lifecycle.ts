@@ -13,6 +13,7 @@ import { CacheConfigurationError } from '../core/errors.js';
 import { NotInstalledError } from '../postgres/installer.js';
 import { type PostgresCache } from '../postgres/postgres-cache.js';
 import { CacheRegistry } from './cache-registry.js';
+import { EntityWatch } from './entity-watch.js';
 import { type CacheModuleOptions } from './options.js';
 import { CACHE_OPTIONS } from './tokens.js';
 
@@ -35,11 +36,13 @@ export class CacheLifecycle implements OnModuleInit, OnModuleDestroy, BeforeAppl
   constructor(
     @Inject(CACHE_OPTIONS) private readonly options: CacheModuleOptions,
     @Inject(CacheRegistry) private readonly registry: CacheRegistry,
+    @Inject(EntityWatch) private readonly entities: EntityWatch,
     @Inject(ModuleRef) private readonly moduleRef: ModuleRef,
   ) {}
 
   /** @throws CacheConfigurationError for what is wrong with the options; trouble with the database only delays the cache. */
   async onModuleInit(): Promise<void> {
+    this.entities.attach();
     for (const store of this.registry.stores) await this.initialize(store);
     await this.schedule();
   }

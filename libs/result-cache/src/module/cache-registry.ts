@@ -6,6 +6,7 @@ import { PostgresCache } from '../postgres/postgres-cache.js';
 import { parseTableName } from '../postgres/table-name.js';
 import { type Tenancy, type TenantContext } from '../tenancy/index.js';
 import { CacheService } from './cache.service.js';
+import { type EntityWatchOptions } from '../entities/watch-options.js';
 import { type CacheModuleOptions, type CacheOptions, type NamedCacheOptions } from './options.js';
 
 /** All caches of one `CacheModule.forRoot`: the default one, and the named ones that modules ask for. */
@@ -14,6 +15,7 @@ export class CacheRegistry {
   /** The default cache. */
   readonly main: CacheService;
   private readonly named = new Map<string, { settings: string; service: CacheService }>();
+  private readonly watches = new Map<EntityWatchOptions, string>();
   /** Stores of other tables, by the table's quoted name. */
   private readonly siblings = new Map<string, { store: PostgresCache; partitions: number }>();
 
@@ -34,6 +36,16 @@ export class CacheRegistry {
       maxTtl: seconds(maxTtl),
     });
     this.main = this.service(this.store, options, 'default', options.prefix ?? 'fraiseql');
+  }
+
+  /** Have the tables of these entities watched; `where` is who asks, for messages. */
+  watchEntities(options: EntityWatchOptions, where: string): void {
+    this.watches.set(options, where);
+  }
+
+  /** What modules want watched, in the order of their import. */
+  get entityWatches(): { options: EntityWatchOptions; where: string }[] {
+    return [...this.watches].map(([options, where]) => ({ options, where }));
   }
 
   /** Every table of entries in use. */

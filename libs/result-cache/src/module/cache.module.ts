@@ -23,9 +23,10 @@ import {
   type CacheModuleExtras,
 } from './cache.module-definition.js';
 import { CacheService } from './cache.service.js';
+import { EntityWatch } from './entity-watch.js';
 import { EventLogger } from './event-logger.js';
 import { checkAsyncOptions, checkExtras } from './registration.js';
-import { checkNamedOptions, checkRootOptions, type CacheModuleOptions, type NamedCacheOptions } from './options.js';
+import { checkFeatureOptions, checkRootOptions, type CacheFeatureOptions, type CacheModuleOptions } from './options.js';
 import { StartupCheck } from './startup-check.js';
 import { CACHE_OPTIONS, getCacheToken } from './tokens.js';
 
@@ -70,6 +71,7 @@ const fromRegistry = <T>(provide: unknown, pick: (registry: CacheRegistry) => T)
     fromRegistry(CacheKeyBuilder, ({ main }) => main.keys),
     fromRegistry(PostgresCache, ({ store }) => store),
     CacheStatusMiddleware,
+    EntityWatch,
     CacheLifecycle,
     EventLogger,
     StartupCheck,
@@ -83,6 +85,7 @@ const fromRegistry = <T>(provide: unknown, pick: (registry: CacheRegistry) => T)
     PostgresCache,
     CacheRegistry,
     CacheLifecycle,
+    EntityWatch,
     TenantContext,
     TENANCY,
     TENANT_ID,
@@ -118,27 +121,35 @@ export class CacheModule extends ConfigurableModuleClass implements NestModule {
    * A cache with a name, its own defaults, statistics and keys, and if asked for its own table. Inject it with
    * `@InjectCache(name)`, name it in a decorator with `cache: name`.
    *
-   * @throws CacheConfigurationError
+   * And, or instead: `watch` has the tables of TypeORM's entities watched, by what their metadata say: primary keys,
+   * tenant columns and foreign keys become tags, junction tables are watched too. Each table feeds the domain that its name
+   * suggests (`users`: `user`).
+   *
+   * @throws CacheConfigurationError here for the options; for entities, which only a DataSource knows, at start.
    * @example CacheModule.forFeature({ name: 'reports', defaultTtl: '1h' })
+   * @example CacheModule.forFeature({ watch: [User, { entity: Post, domain: 'article' }] })
    */
-  static forFeature(options: NamedCacheOptions): DynamicModule {
-    const checked = checkNamedOptions(options);
+  static forFeature(options: CacheFeatureOptions): DynamicModule {
+    const { named, watch, where } = checkFeatureOptions(options);
+    const token = named === undefined ? Symbol(where) : getCacheToken(named.name);
     return {
       module: CacheFeature,
       global: true,
       providers: [
         {
-          provide: getCacheToken(checked.name),
+          provide: token,
           useFactory: (registry?: CacheRegistry) => {
-            if (registry !== undefined) return registry.forName(checked);
-            throw new CacheConfigurationError(
-              `CacheModule.forFeature('${checked.name}') finds no CacheModule; import CacheModule.forRoot(...) in the application, without isGlobal: false`,
-            );
+            if (registry === undefined)
+              throw new CacheConfigurationError(
+                `${where} finds no CacheModule; import CacheModule.forRoot(...) in the application, without isGlobal: false`,
+              );
+            if (watch !== undefined) registry.watchEntities(watch, where);
+            return named === undefined ? watch : registry.forName(named);
           },
           inject: [{ token: CacheRegistry, optional: true }],
         },
       ],
-      exports: [getCacheToken(checked.name)],
+      exports: [token],
     };
   }
 

@@ -1,3 +1,9 @@
+export {
+  type EntityReference,
+  type EntityWatchOptions,
+  type TenantColumn,
+  type WatchedEntity,
+} from '../entities/watch-options.js';
 export { CacheLifecycle } from './cache-lifecycle.js';
 export { CacheModule } from './cache.module.js';
 export { type CacheModuleAsyncOptions } from './cache.module-definition.js';
@@ -11,6 +17,7 @@ export {
   type ValueOptions,
 } from './cache.service.js';
 export {
+  type CacheFeatureOptions,
   type CacheModuleOptions,
   type CacheOptions,
   type CacheOptionsFactory,

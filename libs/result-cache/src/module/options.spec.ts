@@ -120,7 +120,10 @@ describe('CacheModule.forRoot refuses', () => {
 describe('CacheModule.forFeature refuses', () => {
   const name = 'reports';
   it.each<[options: unknown, message: RegExp]>([
-    [undefined, /forFeature\(\) needs a name: CacheModule\.forFeature\(\{ name: 'reports', defaultTtl: '1h' \}\)/],
+    [
+      undefined,
+      /forFeature\(\) needs a name or entities: CacheModule\.forFeature\(\{ name: 'reports', defaultTtl: '1h' \}\)/,
+    ],
     ['reports', /needs a name/],
     [{}, /needs a name/],
     [{ name: '' }, /needs a name/],

@@ -2,7 +2,9 @@ import { ttlToMs, type NamedTtls, type Ttl } from '../core/duration.js';
 import { CacheConfigurationError } from '../core/errors.js';
 import { STORE_EVENTS } from '../core/events.js';
 import { freshnessToMs, type Freshness } from '../core/freshness.js';
+import { checkKeys } from '../core/option-keys.js';
 import { type MemoryOptions } from '../core/result-cache.js';
+import { checkEntityWatch, ENTITY_WATCH_KEYS, type EntityWatchOptions } from '../entities/watch-options.js';
 import { type ConnectionOptions } from '../postgres/connection.js';
 import { parseTableName } from '../postgres/table-name.js';
 import { type WatchedTable } from '../postgres/watched-table.js';
@@ -64,6 +66,9 @@ export interface CacheOptionsFactory {
 export interface NamedCacheOptions extends CacheOptions {
   name: string;
 }
+
+/** Options of `CacheModule.forFeature`: a cache with a name, entities to watch, or both. */
+export type CacheFeatureOptions = NamedCacheOptions | EntityWatchOptions | (NamedCacheOptions & EntityWatchOptions);
 
 const CACHE_KEYS = [
   'tableName',
@@ -169,11 +174,51 @@ function checkWatch(watch: unknown, where: string): void {
   }
 }
 
-/** The same for a named cache. */
-export function checkNamedOptions(options: NamedCacheOptions): NamedCacheOptions {
+/** The two halves of what `CacheModule.forFeature` was given, checked. */
+export interface CheckedFeature {
+  named?: NamedCacheOptions;
+  watch?: EntityWatchOptions;
+  /** Who asks, for messages. */
+  where: string;
+}
+
+/**
+ * The same for the options of a feature.
+ * @throws CacheConfigurationError
+ */
+export function checkFeatureOptions(options: CacheFeatureOptions): CheckedFeature {
+  // From untyped code it may be anything.
+  const isObject = typeof options === 'object' && options !== null;
+  const given = (isObject ? options : {}) as NamedCacheOptions & EntityWatchOptions;
+  if (given.watch === undefined) return checkNamedOnly(given);
+  const { watch, dataSource, tenantColumn, ...named } = given;
+  const where = named.name === undefined ? 'CacheModule.forFeature' : `CacheModule.forFeature('${named.name}')`;
+  checkKeys(given, ['name', ...CACHE_KEYS, ...ENTITY_WATCH_KEYS], where);
+  const entities: EntityWatchOptions = { watch, dataSource, tenantColumn };
+  checkEntityWatch(entities, where);
+  const [setting] = Object.keys(named).filter((key) => named[key as keyof NamedCacheOptions] !== undefined);
+  if (setting === undefined) return { watch: entities, where };
+  if (named.name === undefined)
+    throw new CacheConfigurationError(
+      `${where}: ${setting} is an option of a cache with a name; write name: 'reports' beside it, or set it in CacheModule.forRoot`,
+    );
+  return { named: checkNamedOptions(named), watch: entities, where };
+}
+
+function checkNamedOnly(options: NamedCacheOptions): CheckedFeature {
+  for (const key of ['dataSource', 'tenantColumn'])
+    if (key in options)
+      throw new CacheConfigurationError(
+        `CacheModule.forFeature: ${key} says nothing without entities; write watch: [User] beside it`,
+      );
+  const named = checkNamedOptions(options);
+  return { named, where: `CacheModule.forFeature('${named.name}')` };
+}
+
+function checkNamedOptions(options: NamedCacheOptions): NamedCacheOptions {
   if (typeof options?.name !== 'string' || options.name === '')
     throw new CacheConfigurationError(
-      "CacheModule.forFeature() needs a name: CacheModule.forFeature({ name: 'reports', defaultTtl: '1h' })",
+      "CacheModule.forFeature() needs a name or entities: CacheModule.forFeature({ name: 'reports', defaultTtl: '1h' }), CacheModule.forFeature({ watch: [User] })",
     );
   const where = `CacheModule.forFeature('${options.name}')`;
   if (options.name === 'default')
@@ -210,18 +255,6 @@ function checkCacheOptions(options: CacheOptions, where: string): void {
     throw new CacheConfigurationError(
       `${where}: invalidation: ${JSON.stringify(options.invalidation)} is unknown; write 'strict' or 'ttl'`,
     );
-}
-
-function checkKeys(options: object, known: readonly string[], where: string): void {
-  for (const key of Object.keys(options)) {
-    if (known.includes(key)) continue;
-    const like =
-      known.find((name) => name.toLowerCase() === key.toLowerCase()) ??
-      known.find((name) => key.length >= 3 && name.toLowerCase().startsWith(key.slice(0, 3).toLowerCase()));
-    throw new CacheConfigurationError(
-      `${where}: there is no option '${key}'${like ? `; did you mean '${like}'?` : `; known are ${known.join(', ')}`}`,
-    );
-  }
 }
 
 function integer(value: number | undefined, where: string, least: number, most: number): void {

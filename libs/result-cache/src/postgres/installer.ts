@@ -1,9 +1,10 @@
 import { CacheConfigurationError } from '../core/errors.js';
 import { type Connection } from './connection.js';
 import { createCacheCall, grants, watchCall } from './install-script.js';
-import { migrations, quoteIdentifier } from './sql.js';
+import { migrations, quoteIdentifier, statement } from './sql.js';
 import { type TableName } from './table-name.js';
-import { type WatchedTable } from './watched-table.js';
+import { oneRequestEach } from './watch-requests.js';
+import { type WatchedTable, type WatchRequest } from './watched-table.js';
 
 const OLDEST_SERVER = 140_000;
 const EXTENSION = 'pg_fraiseql_cache';
@@ -15,7 +16,7 @@ export interface InstallOptions {
   partitions: number;
   /** Whether DDL may run. If not, everything is verified and what is missing is reported. */
   autoInitialize: boolean;
-  watch: readonly WatchedTable[];
+  watch: readonly WatchRequest[];
 }
 
 export interface Installation {
@@ -198,7 +199,7 @@ async function createSchema(query: Query, state: State): Promise<void> {
 async function watchTables(query: Query, options: InstallOptions): Promise<void> {
   const refused: WatchedTable[] = [];
   let cause: unknown;
-  for (const table of options.watch) {
+  for (const table of await distinct(query, options.watch)) {
     const { domain, tenantColumn = null, tagColumns } = table;
     const values = [table.table, domain, tenantColumn, tagColumns ? JSON.stringify(tagColumns) : null];
     try {
@@ -221,6 +222,15 @@ async function watchTables(query: Query, options: InstallOptions): Promise<void>
     refused.map(watchCall),
     { cause },
   );
+}
+
+/** One request for each table, under whatever names it was asked for. */
+async function distinct(query: Query, watch: readonly WatchRequest[]): Promise<readonly WatchedTable[]> {
+  if (watch.length < 2) return watch;
+  const rows = await query(statement('same-tables'), [watch.map(({ table }) => table)]).catch((error: Error) => {
+    throw wrongTable(error);
+  });
+  return oneRequestEach(watch, new Map(rows.map(([place, first]) => [Number(place) - 1, Number(first) - 1])));
 }
 
 /** A table that cannot be watched, as one line; what is no fault of the options is passed on. */

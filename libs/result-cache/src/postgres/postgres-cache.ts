@@ -19,9 +19,10 @@ import { isMissingObject, isRefusedData, isUnreachable } from './database-errors
 import { install } from './installer.js';
 import { type PostgresCacheOptions } from './postgres-cache-options.js';
 import { Readiness, type Availability } from './readiness.js';
-import { statement } from './sql.js';
+import { quoteIdentifier, statement } from './sql.js';
 import { claimTable } from './table-claims.js';
 import { parseTableName, type TableName } from './table-name.js';
+import { type WatchedRelation, type WatchRequest } from './watched-table.js';
 import { arrayLiteral, MOST_TOUCHES, parseAnswer, parseProof, specText } from './wire.js';
 
 /** A `hi` no transaction reaches: nothing was touched since. */
@@ -29,6 +30,11 @@ const END_OF_TIME = '9223372036854775807';
 const PURGE_BATCH = 1_000;
 /** Fills are sent one at a time: one on a dead connection would hold up all others. */
 const FILL_WITHIN_MS = 2_500;
+
+/** Finds further tables to watch, with a way to ask the cache's own database. */
+export type WatchSource = (
+  query: (text: string, values?: unknown[]) => Promise<TextRows>,
+) => Promise<readonly WatchRequest[]>;
 
 /**
  * The Postgres tier: entries in an UNLOGGED table, the invalidation log beside them, in the database that holds the data.
@@ -44,6 +50,8 @@ export class PostgresCache implements CacheStore {
   private readonly statements: { exchange: string; prove: string; stats: string };
   private readonly readiness: Readiness;
   private readonly release: () => void;
+  private readonly watchSources: WatchSource[] = [];
+  private relations: Promise<ReadonlyMap<string, WatchedRelation>> | null = null;
   private closing: Promise<void> | null = null;
 
   /** @throws CacheConfigurationError for a wrong connection or table name. */
@@ -60,17 +68,16 @@ export class PostgresCache implements CacheStore {
       prove: statement('prove', { table }),
       stats: statement('stats', { table, literal: `'${table.replaceAll("'", "''")}'` }),
     };
-    this.readiness = new Readiness(
-      () =>
-        install(this.connection, {
-          table: this.table,
-          maxTtl: this.maxTtl,
-          partitions: options.partitions ?? 0,
-          autoInitialize: options.autoInitialize ?? true,
-          watch: options.watch ?? [],
-        }),
-      options.clock ?? systemClock,
-    );
+    this.readiness = new Readiness(async () => {
+      this.relations = null;
+      return install(this.connection, {
+        table: this.table,
+        maxTtl: this.maxTtl,
+        partitions: options.partitions ?? 0,
+        autoInitialize: options.autoInitialize ?? true,
+        watch: await this.tablesToWatch(),
+      });
+    }, options.clock ?? systemClock);
   }
 
   /** Seconds an entry can live at most. */
@@ -99,6 +106,49 @@ export class PostgresCache implements CacheStore {
    */
   async initialize(): Promise<void> {
     await this.readiness.install();
+  }
+
+  /**
+   * Watch further tables, found whenever the cache is installed. Call it before {@link initialize}.
+   * @internal
+   */
+  watchAlso(source: WatchSource): void {
+    this.watchSources.push(source);
+    this.readiness.forget();
+  }
+
+  /** The watched tables, by `"schema"."table"`, as they were when they were first asked for after the installation. */
+  async watchedRelations(): Promise<ReadonlyMap<string, WatchedRelation>> {
+    await this.readiness.ready();
+    this.relations ??= this.readRelations().catch((error: Error) => {
+      this.relations = null;
+      throw error;
+    });
+    return this.relations;
+  }
+
+  /** Which database this is, and in which run of its server. */
+  async database(): Promise<string> {
+    await this.readiness.ready();
+    const [row] = await this.run('database', statement('database'));
+    return row![0]!;
+  }
+
+  private async readRelations(): Promise<ReadonlyMap<string, WatchedRelation>> {
+    const rows = await this.run('watched', 'SELECT * FROM fraiseql_cache.watched_tables()');
+    return new Map(
+      rows.map(([schema, table, domain, tenantColumn, tagColumns]) => [
+        `${quoteIdentifier(schema!)}.${quoteIdentifier(table!)}`,
+        { domain: domain!, tenantColumn: tenantColumn!, tagColumns: JSON.parse(tagColumns!) as string[][] },
+      ]),
+    );
+  }
+
+  private async tablesToWatch(): Promise<WatchRequest[]> {
+    const query = (text: string, values?: unknown[]): Promise<TextRows> => this.connection.rows({ text, values });
+    const found = [...(this.options.watch ?? [])] as WatchRequest[];
+    for (const source of this.watchSources) found.push(...(await source(query)));
+    return found;
   }
 
   async recover(): Promise<void> {

@@ -9,3 +9,17 @@ export interface WatchedTable {
   /** Further columns (or groups of them) to tag by, foreign keys say: `[['author_id']]`. The primary key always is one. */
   tagColumns?: string[][];
 }
+
+/** A table that somebody wants watched, perhaps not the only one who does. */
+export interface WatchRequest extends WatchedTable {
+  /** Nobody chose the domain's name: where somebody else did, that one counts. */
+  isDefaultDomain?: boolean;
+}
+
+/** What the triggers of one table were made for. */
+export interface WatchedRelation {
+  domain: string;
+  tenantColumn: string | null;
+  /** The groups of columns whose values are tags, the primary key first. */
+  tagColumns: readonly (readonly string[])[];
+}

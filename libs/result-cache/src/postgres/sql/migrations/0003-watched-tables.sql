@@ -359,3 +359,10 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
               ELSE n.name END
     FROM (SELECT regexp_replace(c.relname::text, '^t[bv]_(?=.)', '') AS name FROM pg_class c WHERE c.oid = p_relation) n;
 $$;
+
+-- What is watched, for readers that decide by it how narrow a dependency can be.
+CREATE FUNCTION fraiseql_cache.watched_tables() RETURNS TABLE (schema_name text, table_name text, domain text, tenant_column text, tag_columns jsonb)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT n.nspname::text, c.relname::text, w.domain, w.tenant_column, w.tag_columns
+    FROM fraiseql_cache.watched w JOIN pg_class c ON c.oid = w.relation JOIN pg_namespace n ON n.oid = c.relnamespace;
+$$;

@@ -1,0 +1,14 @@
+import { CacheConfigurationError } from './errors.js';
+
+/** @throws CacheConfigurationError for an option that does not exist, with the one that was probably meant. */
+export function checkKeys(options: object, known: readonly string[], where: string): void {
+  for (const key of Object.keys(options)) {
+    if (known.includes(key)) continue;
+    const like =
+      known.find((name) => name.toLowerCase() === key.toLowerCase()) ??
+      known.find((name) => key.length >= 3 && name.toLowerCase().startsWith(key.slice(0, 3).toLowerCase()));
+    throw new CacheConfigurationError(
+      `${where}: there is no option '${key}'${like ? `; did you mean '${like}'?` : `; known are ${known.join(', ')}`}`,
+    );
+  }
+}

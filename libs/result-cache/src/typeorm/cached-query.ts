@@ -1,0 +1,32 @@
+import { type ObjectLiteral, type SelectQueryBuilder } from 'typeorm';
+import { type EntityReader } from './entity-reader.js';
+import { type EntityReadOptions } from './read-options.js';
+
+/** A query builder's query, read through the cache; see {@link CachedEntityRepository.cached}. */
+export class CachedQuery<Entity extends ObjectLiteral> {
+  constructor(
+    private readonly reader: EntityReader,
+    private readonly qb: SelectQueryBuilder<Entity>,
+    private readonly how: EntityReadOptions,
+  ) {}
+
+  async getMany(): Promise<Entity[]> {
+    return this.reader.built('find', this.qb, this.how);
+  }
+
+  async getOne(): Promise<Entity | null> {
+    return this.reader.built('findOne', this.qb, this.how);
+  }
+
+  async getManyAndCount(): Promise<[Entity[], number]> {
+    return this.reader.built('findAndCount', this.qb, this.how);
+  }
+
+  async getCount(): Promise<number> {
+    return this.reader.built('count', this.qb, this.how);
+  }
+
+  async getRawMany<T extends ObjectLiteral = ObjectLiteral>(): Promise<T[]> {
+    return this.reader.built('getRawMany', this.qb, this.how);
+  }
+}

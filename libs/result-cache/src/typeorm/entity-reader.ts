@@ -1,0 +1,372 @@
+import { Logger } from '@nestjs/common';
+import {
+  type DataSource,
+  type EntityMetadata,
+  type FindManyOptions,
+  type ObjectLiteral,
+  type QueryRunner,
+  type Repository,
+  type SelectQueryBuilder,
+} from 'typeorm';
+import { CacheConfigurationError } from '../core/errors.js';
+import { type Policy } from '../core/policy.js';
+import { type Dependencies } from '../core/store.js';
+import { transactions } from '../core/transactions.js';
+import { ClassRegistry, type Class } from '../core/values/index.js';
+import { type CacheService } from '../module/cache.service.js';
+import { PostgresCache } from '../postgres/postgres-cache.js';
+import { learnClasses } from './entity-classes.js';
+import { builtFootprint, findFootprint } from './find-footprint.js';
+import { type Footprint, type Watching } from './footprint.js';
+import { tablesOf } from './inferred-tables.js';
+import { joinedRows, type RawRow } from './joined-rows.js';
+import { checkReadOptions, type EntityReadOptions } from './read-options.js';
+import { WatchedEntities } from './watched-entities.js';
+
+/** What is asked of a query. Each has its own entries. */
+export type Kind = 'find' | 'findOne' | 'findAndCount' | 'count' | 'exists' | 'getRawMany';
+
+const returnsEntities = (kind: Kind): boolean => kind === 'find' || kind === 'findOne' || kind === 'findAndCount';
+
+/** The parts of find options that the SQL of the query does not show in full. */
+const SHAPE = ['select', 'order', 'relations', 'loadEagerRelations', 'loadRelationIds', 'withDeleted'] as const;
+
+/** A query, ready to be run. */
+interface Query {
+  kind: Kind;
+  qb: SelectQueryBuilder<any>;
+  /** Whether the builder is ours to change. */
+  isOwn: boolean;
+  /** What distinguishes it beside its SQL. */
+  shape: unknown;
+  sql: string;
+  parameters: unknown[];
+  footprintOf: (watching: Watching) => Footprint;
+}
+
+/** What the cache is told about one read. */
+interface Plan {
+  dependencies: Dependencies;
+  /** Every table it could depend on, as a whole. */
+  domains: string[];
+  footprint: Footprint;
+  entities: Iterable<EntityMetadata>;
+  /** The table's name in the database, for the key. */
+  table: string;
+  domainOf: (metadata: EntityMetadata) => string;
+  watching: Watching;
+}
+
+/** A read that cannot be cached, and why. */
+class Uncacheable {
+  constructor(readonly why: string) {}
+}
+
+/** Reads the entities of one DataSource through one cache. */
+export class EntityReader {
+  private readonly logger = new Logger('ResultCache');
+  private readonly told = new Set<string>();
+  private readonly registries = new Map<string, ClassRegistry>();
+
+  constructor(
+    private readonly cache: CacheService,
+    /** In keys, beside the entity's name. */
+    private readonly sourceName: string,
+    private readonly classes: readonly Class[] = [],
+  ) {}
+
+  /** Read by find options. */
+  async find<T>(
+    kind: Kind,
+    repository: Repository<any>,
+    options: FindManyOptions<any>,
+    how: EntityReadOptions,
+  ): Promise<T> {
+    const within = managerOf(how.within);
+    const home = within === undefined ? repository : within.getRepository<ObjectLiteral>(repository.target);
+    checkReadOptions(how, viewOf(this.sourceName, home.metadata.name, kind));
+    const qb = home.createQueryBuilder(home.metadata.name).setFindOptions(options);
+    const shape = Object.fromEntries(
+      SHAPE.filter((key) => options[key] !== undefined).map((key) => [key, options[key]]),
+    );
+    const [sql, parameters] = qb.getQueryAndParameters();
+    const returnsRows = returnsEntities(kind);
+    const footprintOf = (watching: Watching): Footprint =>
+      findFootprint(qb, options, parameters, watching, returnsRows);
+    const isLocking = options.lock !== undefined || options.transaction === true;
+    return this.read<T>({ kind, qb, isOwn: true, shape, sql, parameters, footprintOf }, how, isLocking);
+  }
+
+  /** Read by a query builder. */
+  async built<T>(kind: Kind, given: SelectQueryBuilder<any>, how: EntityReadOptions): Promise<T> {
+    const name = given.expressionMap.mainAlias?.hasMetadata ? given.expressionMap.mainAlias.metadata.name : 'query';
+    checkReadOptions(how, viewOf(this.sourceName, name, kind));
+    const footprint = builtFootprint(given);
+    // A clone forgets relations that are loaded by queries of their own; such a query is not cached anyway.
+    const qb = footprint.opaque === undefined ? given.clone() : given;
+    const runner = runnerOf(how.within);
+    if (runner !== undefined) qb.setQueryRunner(runner);
+    const joins = qb.expressionMap.joinAttributes.map(({ alias, mapToProperty, isMappingMany, mapAsEntity }) => [
+      alias.name,
+      mapToProperty,
+      isMappingMany,
+      typeof mapAsEntity === 'function' ? mapAsEntity.name : mapAsEntity,
+    ]);
+    const ids = qb.expressionMap.relationIdAttributes.map(({ relationName, mapToProperty, disableMixedMap }) => [
+      relationName,
+      mapToProperty,
+      disableMixedMap,
+    ]);
+    const { options, withDeleted } = qb.expressionMap;
+    const [sql, parameters] = qb.getQueryAndParameters();
+    const shape = { joins, ids, options, withDeleted, built: true };
+    const { lockMode, useTransaction } = qb.expressionMap;
+    return this.read<T>(
+      { kind, qb, isOwn: qb !== given, shape, sql, parameters, footprintOf: () => footprint },
+      how,
+      lockMode !== undefined || useTransaction,
+    );
+  }
+
+  private async read<T>(query: Query, how: EntityReadOptions, isLocking: boolean): Promise<T> {
+    const { engine } = this.cache;
+    const { kind, qb } = query;
+    const main = qb.expressionMap.mainAlias;
+    const entity = main?.hasMetadata ? main.metadata : undefined;
+    const view = viewOf(this.sourceName, entity?.name ?? 'query', kind);
+    const { ttl, freshness, tags, key: extra } = how;
+    const registry = this.registry(view);
+    const policyOf = (dependencies: Partial<Dependencies>, discovers: boolean): Policy =>
+      engine.policy(
+        { ttl, freshness, domains: dependencies.domains, rows: dependencies.rows, tags, discovers },
+        view,
+        view,
+        registry,
+      );
+    const unknown = policyOf({}, true);
+    const run = async (): Promise<T> => (await METHODS[kind](qb)) as T;
+    const manager: unknown = qb.expressionMap && (qb as unknown as { queryRunner?: QueryRunner }).queryRunner;
+    if (transactions.open([manager, how.within]) !== undefined)
+      return engine.computeUncached(run, unknown, 'transaction');
+    const tenantId = await this.cache.tenantId(how.tenant, `${view}: tenant`);
+    const plan = isLocking ? new Uncacheable('it locks rows') : await this.plan(query);
+    const key = plan instanceof Uncacheable ? plan : this.keyOf(query, plan, view, tenantId, extra);
+    if (plan instanceof Uncacheable || key instanceof Uncacheable) {
+      const { why } = key as Uncacheable;
+      if (!isLocking) this.tell(view, why);
+      // A cached value around it depends on what nobody can tell here.
+      return engine.computeUncached(async () => {
+        engine.doNotKeep(why);
+        return run();
+      }, unknown);
+    }
+    if (how.skipCache === true)
+      return engine.computeUncached(() => this.run<T>(query), policyOf({ domains: plan.domains }, false));
+
+    learnClasses(plan.entities, registry);
+    const hasOpen = plan.footprint.open.length > 0;
+    const compute = (): Promise<T> =>
+      this.run<T>(query, async (raw) => {
+        if (hasOpen) await engine.dependOn(this.discovered(plan, raw, main!.name));
+      });
+    return engine.readThrough(key, compute, policyOf(plan.dependencies, hasOpen), tenantId);
+  }
+
+  private keyOf(
+    query: Query,
+    { table }: Plan,
+    view: string,
+    tenantId: string | undefined,
+    extra: unknown,
+  ): string | Uncacheable {
+    const { skip, take, relationLoadStrategy } = query.qb.expressionMap;
+    try {
+      return this.cache.keys.buildMethodKey({
+        name: view,
+        tenantId,
+        key: [table, query.sql, query.parameters, query.shape, skip ?? null, take ?? null, relationLoadStrategy, extra],
+      });
+    } catch (error) {
+      if (!(error instanceof CacheConfigurationError)) throw error;
+      return new Uncacheable(`a parameter of it cannot be part of a key (${error.message})`);
+    }
+  }
+
+  /** What the query depends on, or why it cannot be cached. */
+  private async plan(query: Query): Promise<Plan | Uncacheable> {
+    const { qb, sql, kind } = query;
+    const { store } = this.cache.engine;
+    const source = sourceOf(qb);
+    if (!(store instanceof PostgresCache)) return new Uncacheable('the cache lives in no PostgreSQL');
+    const { cache: ownCache } = source.options;
+    if (typeof ownCache === 'object' && ownCache !== null && 'alwaysEnabled' in ownCache && ownCache.alwaysEnabled)
+      return new Uncacheable(
+        "the DataSource's own cache is always enabled, and answers with old data; leave out cache.alwaysEnabled",
+      );
+    let known: Awaited<ReturnType<WatchedEntities['look']>>;
+    try {
+      known = await new WatchedEntities(store, source).look();
+    } catch (error) {
+      return new Uncacheable(
+        `the database could not be asked how its tables are watched (${(error as Error).message})`,
+      );
+    }
+    const footprint = query.footprintOf(known.watching);
+    const domains = new Set<string>();
+    if (footprint.opaque !== undefined) {
+      const tables = await tablesOf(sql);
+      if (tables === null) return new Uncacheable(`${footprint.opaque}, so what it depends on cannot be told`);
+      for (const table of tables) {
+        const watched = known.byName.get(table);
+        if (watched === undefined) return new Uncacheable(notWatched(table));
+        domains.add(watched.domain);
+      }
+    }
+    const all = new Set([
+      ...footprint.whole,
+      ...footprint.rows.map(([metadata]) => metadata),
+      ...metadatasOf(query),
+      ...footprint.open.flatMap(({ relation }) => relation!.junctionEntityMetadata ?? []),
+    ]);
+    for (const metadata of all) {
+      // A view's tables were inferred.
+      if (metadata.tableType === 'view' && footprint.opaque !== undefined) continue;
+      const watched = known.watching(metadata);
+      if (watched === undefined) return new Uncacheable(notWatched(`${metadata.tablePath} of ${metadata.name}`));
+    }
+    const lazy = [...all].find(({ lazyRelations }) => lazyRelations.length > 0);
+    if (lazy !== undefined && returnsEntities(kind))
+      return new Uncacheable(
+        `${lazy.name} has lazy relations (${lazy.lazyRelations.map(({ propertyName }) => propertyName).join(', ')}), which a cached entity could not load; ask for them with relations, and make them plain`,
+      );
+    const domainOf = (metadata: EntityMetadata): string => known.watching(metadata)!.domain;
+    for (const metadata of footprint.whole) if (known.watching(metadata)) domains.add(domainOf(metadata));
+    const rows = footprint.rows
+      .map(([metadata, values]) => [domainOf(metadata), values] as const)
+      .filter(([domain]) => !domains.has(domain));
+    const main = qb.expressionMap.mainAlias;
+    return {
+      dependencies: { domains: [...domains], rows, free: [] },
+      domains: [...new Set([...domains, ...[...all].filter(known.watching).map(domainOf)])],
+      footprint,
+      entities: all,
+      table: main?.hasMetadata ? (known.tableOf.get(main.metadata) ?? '') : '',
+      domainOf,
+      watching: known.watching,
+    };
+  }
+
+  /** Dependencies on what the joins read, known from the rows that came back. */
+  private discovered(
+    { footprint, dependencies, domainOf, watching }: Plan,
+    raw: readonly RawRow[] | undefined,
+    main: string,
+  ): Partial<Dependencies> {
+    const found =
+      raw === undefined
+        ? {
+            whole: new Set(
+              footprint.open.flatMap(({ relation }) => [
+                relation!.inverseEntityMetadata,
+                ...(relation!.junctionEntityMetadata ? [relation!.junctionEntityMetadata] : []),
+              ]),
+            ),
+            rows: [],
+          }
+        : joinedRows(footprint, raw, main, watching);
+    const domains = new Set([...found.whole].map(domainOf));
+    const rows = found.rows
+      .map(([metadata, values]) => [domainOf(metadata), values] as const)
+      .filter(([domain]) => !domains.has(domain) && !dependencies.domains.includes(domain));
+    return { domains: [...domains], rows };
+  }
+
+  /** Run the query, on the primary; `told` gets the rows that came back, where they can be seen. */
+  private async run<T>({ kind, qb, isOwn }: Query, told?: (raw: readonly RawRow[] | undefined) => unknown): Promise<T> {
+    // TypeORM's own cache knows nothing of writes.
+    if (isOwn) qb.cache(false);
+    const source = sourceOf(qb);
+    // A replica may be behind the fence, which comes from the primary.
+    const isReplicated = 'replication' in source.options && source.options.replication !== undefined;
+    const { queryRunner } = qb as unknown as { queryRunner?: QueryRunner };
+    const runner = isReplicated && queryRunner === undefined ? source.createQueryRunner('master') : undefined;
+    if (runner !== undefined) qb.setQueryRunner(runner);
+    try {
+      const rows = told && tapped(qb);
+      const value = (await METHODS[kind](qb)) as T;
+      await told?.(rows?.());
+      return value;
+    } finally {
+      await runner?.release();
+    }
+  }
+
+  private registry(view: string): ClassRegistry {
+    let registry = this.registries.get(view);
+    if (registry === undefined) this.registries.set(view, (registry = new ClassRegistry(this.classes)));
+    return registry;
+  }
+
+  /** Once for each reason. */
+  private tell(view: string, why: string): void {
+    const text = `${view} is not cached: ${why}`;
+    if (this.told.has(text) || this.told.size > 1_000) return;
+    this.told.add(text);
+    this.logger.warn(text);
+  }
+}
+
+const METHODS: Record<Kind, (qb: SelectQueryBuilder<any>) => Promise<unknown>> = {
+  find: (qb) => qb.getMany(),
+  findOne: (qb) => qb.getOne(),
+  findAndCount: (qb) => qb.getManyAndCount(),
+  count: (qb) => qb.getCount(),
+  exists: (qb) => qb.getExists(),
+  getRawMany: (qb) => qb.getRawMany(),
+};
+
+/** See the rows that a query's entities are made of. */
+function tapped(qb: SelectQueryBuilder<any>): () => readonly RawRow[] | undefined {
+  type Execute = (runner: QueryRunner) => Promise<{ raw: RawRow[]; entities: unknown[] }>;
+  const target = qb as unknown as { executeEntitiesAndRawResults?: Execute };
+  const execute = target.executeEntitiesAndRawResults;
+  let raw: readonly RawRow[] | undefined;
+  if (typeof execute === 'function')
+    target.executeEntitiesAndRawResults = async (runner) => {
+      const result = await execute.call(qb, runner);
+      raw = result.raw;
+      return result;
+    };
+  return () => raw;
+}
+
+/** Older TypeORM calls it the connection. */
+function sourceOf(qb: SelectQueryBuilder<any>): DataSource {
+  return qb.dataSource ?? (qb as unknown as { connection: DataSource }).connection;
+}
+
+/** Every entity that occurs in the query. */
+function metadatasOf({ qb }: Query): EntityMetadata[] {
+  return qb.expressionMap.aliases.filter(({ hasMetadata }) => hasMetadata).map(({ metadata }) => metadata);
+}
+
+function viewOf(source: string, entity: string, kind: Kind): string {
+  return `typeorm.${source === 'default' ? '' : `${source}.`}${entity}.${kind}`;
+}
+
+function notWatched(table: string): string {
+  return `the table ${table} is not watched; write TypeOrmCacheModule.forFeature([…]) or CacheModule.forFeature({ watch: […] }) with its entity`;
+}
+
+function managerOf(within: EntityReadOptions['within']) {
+  if (within === undefined) return undefined;
+  if ('getRepository' in within) return within;
+  if ('manager' in within) return within.manager;
+  throw new CacheConfigurationError(
+    'within is neither an EntityManager nor a QueryRunner; hand on the manager of dataSource.transaction(async (manager) => …)',
+  );
+}
+
+function runnerOf(within: EntityReadOptions['within']): QueryRunner | undefined {
+  return managerOf(within)?.queryRunner;
+}

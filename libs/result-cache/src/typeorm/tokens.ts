@@ -1,0 +1,37 @@
+import { Inject } from '@nestjs/common';
+import { CacheConfigurationError } from '../core/errors.js';
+import { nameOfEntity, type EntityReference } from '../entities/watch-options.js';
+
+const numbers = new WeakMap<object, number>();
+let last = 0;
+
+/**
+ * Injection token of the {@link CachedEntityRepository} of an entity.
+ * @param dataSource Name of its DataSource, if `TypeOrmCacheModule.forFeature` names one.
+ * @throws CacheConfigurationError for what is no entity.
+ */
+export function getCachedRepositoryToken(entity: EntityReference, dataSource = 'default'): string {
+  if (entity === undefined || entity === null)
+    throw new CacheConfigurationError(
+      "@InjectCachedRepository(): the entity is undefined, which usually means a circular import; import the entity's own file",
+    );
+  const name = nameOfEntity(entity);
+  if (typeof entity === 'string') return `nestjs-result-cache:${dataSource}:${name}`;
+  // Two entities may have the same name.
+  let number = numbers.get(entity);
+  if (number === undefined) numbers.set(entity, (number = ++last));
+  return `nestjs-result-cache:${dataSource}:${name}#${number}`;
+}
+
+/**
+ * Inject the {@link CachedEntityRepository} of an entity, which `TypeOrmCacheModule.forFeature([…])` provides.
+ *
+ * @example
+ * constructor(@InjectCachedRepository(User) private readonly users: CachedEntityRepository<User>) {}
+ */
+export function InjectCachedRepository(
+  entity: EntityReference,
+  dataSource?: string,
+): PropertyDecorator & ParameterDecorator {
+  return Inject(getCachedRepositoryToken(entity, dataSource));
+}

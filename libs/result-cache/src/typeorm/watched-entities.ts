@@ -1,0 +1,56 @@
+import { type DataSource, type EntityMetadata } from 'typeorm';
+import { type PostgresCache } from '../postgres/postgres-cache.js';
+import { quoteIdentifier, statement } from '../postgres/sql.js';
+import { type WatchedRelation } from '../postgres/watched-table.js';
+import { type Watching } from './footprint.js';
+
+/** Names of tables as the database knows them, by entity. */
+type Tables = ReadonlyMap<EntityMetadata, string>;
+
+const tablesOfSources = new WeakMap<DataSource, WeakMap<PostgresCache, Promise<Tables>>>();
+
+/** How the tables of a DataSource's entities are watched by the cache beside them. */
+export class WatchedEntities {
+  constructor(
+    private readonly store: PostgresCache,
+    private readonly source: DataSource,
+  ) {}
+
+  /** @throws where one of the two databases cannot be asked */
+  async look(): Promise<{ watching: Watching; tableOf: Tables; byName: ReadonlyMap<string, WatchedRelation> }> {
+    const byName = await this.store.watchedRelations();
+    const tableOf = await this.tables();
+    return { watching: (metadata) => byName.get(tableOf.get(metadata) ?? ''), tableOf, byName };
+  }
+
+  private async tables(): Promise<Tables> {
+    const ofSource = tablesOfSources.get(this.source) ?? new WeakMap<PostgresCache, Promise<Tables>>();
+    tablesOfSources.set(this.source, ofSource);
+    let found = ofSource.get(this.store);
+    if (found === undefined) {
+      ofSource.set(this.store, (found = this.readTables()));
+      found.catch(() => ofSource.delete(this.store));
+    }
+    return found;
+  }
+
+  private async readTables(): Promise<Tables> {
+    const metadatas = this.source.entityMetadatas;
+    const names = metadatas.map(({ schema, tableName }) =>
+      [schema, tableName].flatMap((part) => (part === undefined ? [] : [quoteIdentifier(part)])).join('.'),
+    );
+    const rows: { schema: string | null; table: string | null; database: string }[] = await this.source.query(
+      statement('entity-tables'),
+      [names],
+    );
+    // Of a table of the same name in another database the triggers here know nothing.
+    const here = await this.store.database();
+    return new Map(
+      rows.flatMap(({ schema, table, database }, index) =>
+        schema === null || table === null || database !== here
+          ? []
+          : [[metadatas[index]!, `${quoteIdentifier(schema)}.${quoteIdentifier(table)}`]],
+      ),
+    );
+  }
+}
