@@ -40,6 +40,8 @@ export async function startNest(
         tenancy: { mode: 'optional', resolver: fromHeader('x-tenant-id') },
         watch: [{ table: 'items', domain: 'item', tenantColumn: 'tenant_id' }],
         purgeInterval: false,
+        // What is a hit must not depend on how busy the machine is.
+        timeout: Infinity,
         ...options,
       }),
       ...imports,
