@@ -16,6 +16,7 @@ import {
 } from '../core/store.js';
 import { Connection, type Statement, type TextRows } from './connection.js';
 import { isMissingObject, isRefusedData, isUnreachable } from './database-errors.js';
+import { Inferences } from './inference/index.js';
 import { install } from './installer.js';
 import { type PostgresCacheOptions } from './postgres-cache-options.js';
 import { Readiness, type Availability } from './readiness.js';
@@ -40,6 +41,8 @@ const FILL_WITHIN_MS = 2_500;
  */
 export class PostgresCache implements CacheStore {
   readonly table: TableName;
+  /** Finds out which tables statements read. */
+  readonly inferences: Inferences;
   private readonly connection: Connection;
   private readonly statements: { exchange: string; prove: string; stats: string };
   private readonly readiness: Readiness;
@@ -71,6 +74,7 @@ export class PostgresCache implements CacheStore {
         }),
       options.clock ?? systemClock,
     );
+    this.inferences = new Inferences(this.connection, options.inference ?? {}, () => this.readiness.ready());
   }
 
   /** Seconds an entry can live at most. */
@@ -99,6 +103,7 @@ export class PostgresCache implements CacheStore {
    */
   async initialize(): Promise<void> {
     await this.readiness.install();
+    await this.inferences.check();
   }
 
   async recover(): Promise<void> {

@@ -1,0 +1,131 @@
+import pg from 'pg';
+import { Computation } from '../../core/computation.js';
+import { type Discovery, type ObservedStatement } from '../../core/discovery.js';
+import { parseFacts, PROBE } from './session-facts.js';
+import { type TextRows } from '../connection.js';
+
+type Callback = (error: Error | null | undefined, result?: unknown) => void;
+type Query = (this: object, ...sent: unknown[]) => unknown;
+
+/** The parts of `pg`'s classes that are wrapped. */
+interface ClientPrototype {
+  query: Query;
+}
+interface PoolPrototype {
+  connect(callback?: (...args: unknown[]) => unknown): unknown;
+}
+
+const OBSERVED = Symbol.for('nestjs-result-cache:observed');
+const asText = { getTypeParser: () => (value: string) => value };
+/** In which computation a client's open transaction was begun. */
+const begun = new WeakMap<object, Computation>();
+
+/** Statements that read no table. One that may hold another statement is not among them. */
+const CONTROL = /^\s*(BEGIN|START\s+TRANSACTION|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|SET|RESET)\b[^;]*;?\s*$/i;
+const BEGINS = /^\s*(BEGIN|START)\b/i;
+
+/**
+ * Observe what is sent through `pg`. Costs one look into the async context for each statement outside of computations that
+ * infer. All clients of this `pg` are meant, in pools or not: one that was overlooked would be a dependency overlooked.
+ */
+export function observeStatements(): void {
+  wrapClient(pg.Client.prototype as unknown as ClientPrototype);
+  wrapPool(pg.Pool.prototype as unknown as PoolPrototype);
+}
+
+/**
+ * Observe a pool of another copy of `pg` than the one this package finds, for `domains: 'infer'`. Pools of the same copy,
+ * and those of TypeORM `DataSource`s in the application, are observed anyway.
+ *
+ * @example observeQueries(pool);
+ */
+export function observeQueries(pool: { connect: unknown; query: unknown }): void {
+  const { Client } = pool as unknown as { Client?: { prototype: ClientPrototype } };
+  if (Client === undefined) wrapClient(pool as unknown as ClientPrototype);
+  else {
+    wrapClient(Client.prototype);
+    wrapPool(pool as unknown as PoolPrototype);
+  }
+}
+
+function wrapClient(prototype: ClientPrototype): void {
+  const query = prototype.query as Query & { [OBSERVED]?: true };
+  if (query[OBSERVED] === true) return;
+  const wrapped: Query & { [OBSERVED]?: true } = function (...sent) {
+    const discovery = Computation.discovery();
+    return discovery === undefined ? query.apply(this, sent) : observed({ client: this, query, discovery }, sent);
+  };
+  wrapped[OBSERVED] = true;
+  prototype.query = wrapped;
+}
+
+/**
+ * A pool calls back whoever waits for a client from the context of whoever returned it: the waiter's own is put back. This is
+ * also what `pool.query` is made of.
+ */
+function wrapPool(prototype: PoolPrototype): void {
+  const connect = prototype.connect as PoolPrototype['connect'] & { [OBSERVED]?: true };
+  if (connect[OBSERVED] === true) return;
+  const wrapped: PoolPrototype['connect'] & { [OBSERVED]?: true } = function (this: PoolPrototype, callback) {
+    return connect.call(this, typeof callback === 'function' ? Computation.bound(callback) : callback);
+  };
+  wrapped[OBSERVED] = true;
+  prototype.connect = wrapped;
+}
+
+interface Sending {
+  client: object;
+  query: Query;
+  discovery: Discovery;
+}
+
+function observed(sending: Sending, sent: unknown[]): unknown {
+  const { client, query, discovery } = sending;
+  const [config] = sent;
+  const given = config as { text?: unknown; submit?: unknown; callback?: unknown } | null;
+  const text = typeof config === 'string' ? config : given?.text;
+  if (typeof given?.submit === 'function' || typeof given?.callback === 'function') {
+    discovery.refuse(
+      'it reads by a cursor, a stream or a query object, which nobody can follow: use client.query(text, values)',
+    );
+    return query.apply(client, sent);
+  }
+  if (typeof text === 'string' && CONTROL.test(text)) {
+    if (BEGINS.test(text)) begun.set(client, discovery.computation);
+    return query.apply(client, sent);
+  }
+  let answered!: (statement: ObservedStatement | Promise<ObservedStatement>) => void;
+  discovery.observe(new Promise((resolve) => (answered = resolve)));
+  const ended = (error?: unknown): void =>
+    answered(error || typeof text !== 'string' ? Promise.reject(error as Error) : probe(sending, text));
+  const place = sent.findIndex((one, index) => index > 0 && typeof one === 'function');
+  try {
+    if (place > 0) {
+      const callback = sent[place] as Callback;
+      const back = Computation.bound((error: Parameters<Callback>[0], result?: unknown) => {
+        // First, so that it runs before anything else that changes the session.
+        ended(error);
+        callback.call(client, error, result);
+      });
+      return query.apply(client, sent.with(place, back));
+    }
+    const result = query.apply(client, sent) as Promise<unknown>;
+    result.then(() => ended(), ended);
+    return result;
+  } catch (error) {
+    ended(error);
+    throw error;
+  }
+}
+
+/** Ask the session itself in what way it read the statement, right behind it. */
+async function probe({ client, query, discovery: { computation } }: Sending, text: string): Promise<ObservedStatement> {
+  const asking = query.call(client, { text: PROBE, rowMode: 'array', types: asText }) as Promise<{ rows: TextRows }>;
+  const { rows } = await asking;
+  const session = parseFacts(rows);
+  // To be judged with the rest: by now the value may be complete.
+  return {
+    text,
+    session: { ...session, isStrangersTransaction: session.inTransaction && begun.get(client) !== computation },
+  };
+}
