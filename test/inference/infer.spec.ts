@@ -115,7 +115,7 @@ describe('a computation whose dependencies are inferred', () => {
       () =>
         new Promise((resolve, reject) =>
           database.pool.connect((error, client, release) => {
-            if (error || !client) return reject(error as Error);
+            if (error || !client) return reject(error);
             client.query('SELECT 1', () =>
               client.query<Row>(sql, [1], (failure, result) => {
                 release();
@@ -281,7 +281,7 @@ describe('a computation is not cached, and a warning says why,', () => {
         const value = await plain();
         await new Promise((resolve, reject) =>
           database.pool.connect((error, client, release) => {
-            if (error || !client) return reject(error as Error);
+            if (error || !client) return reject(error);
             client.query(new pg.Query('SELECT * FROM unwatched', [])).on('end', () => resolve(release()));
           }),
         );

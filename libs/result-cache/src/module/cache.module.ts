@@ -26,6 +26,7 @@ import { CacheService } from './cache.service.js';
 import { EventLogger } from './event-logger.js';
 import { checkAsyncOptions, checkExtras } from './registration.js';
 import { checkNamedOptions, checkRootOptions, type CacheModuleOptions, type NamedCacheOptions } from './options.js';
+import { ObservedDataSources } from './observed-data-sources.js';
 import { StartupCheck } from './startup-check.js';
 import { CACHE_OPTIONS, getCacheToken } from './tokens.js';
 
@@ -74,6 +75,7 @@ const fromRegistry = <T>(provide: unknown, pick: (registry: CacheRegistry) => T)
     EventLogger,
     StartupCheck,
     AmbientTransactions,
+    ObservedDataSources,
   ],
   exports: [
     CacheService,

@@ -219,7 +219,8 @@ function checkCacheOptions(options: CacheOptions, where: string): void {
     );
 }
 
-function checkKeys(options: object, known: readonly string[], where: string): void {
+/** @throws CacheConfigurationError for an option that there is not. */
+export function checkKeys(options: object, known: readonly string[], where: string): void {
   for (const key of Object.keys(options)) {
     if (known.includes(key)) continue;
     const like =

@@ -1,3 +1,3 @@
 export { Inferences, type InferenceOptions, type TablesOfOptions } from './inferences.js';
-export { observeQueries } from './observe.js';
+export { observeQueries, observeStatements, type PgClasses } from './observe.js';
 export { type StatementReads, type TableRead } from './statement-reads.js';

@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { Computation } from '../../core/computation.js';
+import { CacheConfigurationError } from '../../core/errors.js';
 import { type Discovery, type ObservedStatement } from '../../core/discovery.js';
 import { parseFacts, PROBE } from './session-facts.js';
 import { type TextRows } from '../connection.js';
@@ -24,28 +25,36 @@ const begun = new WeakMap<object, Computation>();
 const CONTROL = /^\s*(BEGIN|START\s+TRANSACTION|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|SET|RESET)\b[^;]*;?\s*$/i;
 const BEGINS = /^\s*(BEGIN|START)\b/i;
 
+/** The classes of one copy of `pg`. */
+export interface PgClasses {
+  Client: { prototype: object };
+  Pool?: { prototype: object } | undefined;
+}
+
 /**
  * Observe what is sent through `pg`. Costs one look into the async context for each statement outside of computations that
- * infer. All clients of this `pg` are meant, in pools or not: one that was overlooked would be a dependency overlooked.
+ * infer. All clients of a copy of `pg` are meant, in pools or not: one that was overlooked would be a dependency overlooked.
  */
-export function observeStatements(): void {
-  wrapClient(pg.Client.prototype as unknown as ClientPrototype);
-  wrapPool(pg.Pool.prototype as unknown as PoolPrototype);
+export function observeStatements({ Client, Pool }: PgClasses = pg): void {
+  wrapClient(Client.prototype as ClientPrototype);
+  if (Pool !== undefined) wrapPool(Pool.prototype as PoolPrototype);
 }
 
 /**
  * Observe a pool of another copy of `pg` than the one this package finds, for `domains: 'infer'`. Pools of the same copy,
  * and those of TypeORM `DataSource`s in the application, are observed anyway.
  *
+ * @throws CacheConfigurationError for what is no pool of `pg`.
  * @example observeQueries(pool);
  */
-export function observeQueries(pool: { connect: unknown; query: unknown }): void {
-  const { Client } = pool as unknown as { Client?: { prototype: ClientPrototype } };
-  if (Client === undefined) wrapClient(pool as unknown as ClientPrototype);
-  else {
-    wrapClient(Client.prototype);
-    wrapPool(pool as unknown as PoolPrototype);
-  }
+export function observeQueries(pool: Pick<pg.Pool, 'connect' | 'query'>): void {
+  const { Client } = pool as { Client?: { prototype?: object } };
+  if (typeof Client?.prototype !== 'object' || typeof pool.connect !== 'function')
+    throw new CacheConfigurationError(
+      'observeQueries: this is no pool of pg, whose statements alone can be observed; give new pg.Pool(…), or name the domains',
+    );
+  wrapClient(Client.prototype as ClientPrototype);
+  wrapPool(pool as PoolPrototype);
 }
 
 function wrapClient(prototype: ClientPrototype): void {
@@ -97,7 +106,7 @@ function observed(sending: Sending, sent: unknown[]): unknown {
   let answered!: (statement: ObservedStatement | Promise<ObservedStatement>) => void;
   discovery.observe(new Promise((resolve) => (answered = resolve)));
   const ended = (error?: unknown): void =>
-    answered(error || typeof text !== 'string' ? Promise.reject(error as Error) : probe(sending, text));
+    answered(error || typeof text !== 'string' ? Promise.reject(error) : probe(sending, text));
   const place = sent.findIndex((one, index) => index > 0 && typeof one === 'function');
   try {
     if (place > 0) {
