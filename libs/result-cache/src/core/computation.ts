@@ -10,6 +10,8 @@ import { copyValue } from './values/index.js';
 interface Frame {
   readonly computation: Computation | undefined;
   readonly discovery?: Discovery | undefined;
+  /** The cache's own statements. */
+  readonly isAside?: boolean;
 }
 
 const current = new AsyncLocalStorage<Frame | undefined>();
@@ -53,6 +55,12 @@ export class Computation {
     return current.getStore()?.discovery;
   }
 
+  /** The computation that a statement sent here is part of; none for the cache's own. */
+  static sending(): Computation | undefined {
+    const frame = current.getStore();
+    return frame?.isAside === true ? undefined : frame?.computation;
+  }
+
   /** Gather the statements that `work` sends; what they read becomes a dependency of `discovery`'s computation. */
   static observed<T>(discovery: Discovery, work: () => T): T {
     return current.run({ computation: discovery.computation, discovery }, work);
@@ -61,7 +69,7 @@ export class Computation {
   /** Send statements of the cache's own, which are nobody's dependencies. */
   static unobserved<T>(work: () => T): T {
     const frame = current.getStore();
-    return frame?.discovery === undefined ? work() : current.run({ computation: frame.computation }, work);
+    return frame === undefined ? work() : current.run({ computation: frame.computation, isAside: true }, work);
   }
 
   /** A callback that runs in the context of its making, whoever calls it. */
@@ -202,6 +210,12 @@ export class Computation {
         rows: open.flatMap(({ rows }) => rows),
       },
     };
+  }
+
+  /** Domains it depends on as a whole or by rows, of its own and of what it has read. */
+  get domains(): ReadonlySet<string> {
+    const { domains, rows } = this.written().dependencies;
+    return new Set([...this.policy.trackedDomains, ...domains, ...rows.map(([domain]) => domain)]);
   }
 
   /** Whether something is known that would make the value void, though it was to be found while computing. */

@@ -1,3 +1,4 @@
+import { audit } from './audit.js';
 import { type Clock } from './clock.js';
 import { Computation } from './computation.js';
 import { Discovery, type Finder } from './discovery.js';
@@ -213,6 +214,10 @@ export class ReadPath {
         discovery,
       );
       const computeMs = this.clock.monotonic() - started;
+      if (audit.check !== null && computation.isStorable && this.tracks && !policy.untracked) {
+        await computation.settled();
+        audit.check(computation);
+      }
       this.recorder.computed(policy.view, computeMs);
       Computation.current()?.follow(computation, reply.now + policy.ttlMs);
       // Or its domain lost its triggers while this was computed.

@@ -2,11 +2,10 @@ import pg from 'pg';
 import { Computation } from '../../core/computation.js';
 import { CacheConfigurationError } from '../../core/errors.js';
 import { type Discovery, type ObservedStatement } from '../../core/discovery.js';
+import { BEGINS, CONTROL } from './control.js';
+import { lockAudit, type Callback, type Query } from './lock-audit.js';
 import { parseFacts, PROBE } from './session-facts.js';
 import { type TextRows } from '../connection.js';
-
-type Callback = (error: Error | null | undefined, result?: unknown) => void;
-type Query = (this: object, ...sent: unknown[]) => unknown;
 
 /** The parts of `pg`'s classes that are wrapped. */
 interface ClientPrototype {
@@ -20,10 +19,6 @@ const OBSERVED = Symbol.for('nestjs-result-cache:observed');
 const asText = { getTypeParser: () => (value: string) => value };
 /** In which computation a client's open transaction was begun. */
 const begun = new WeakMap<object, Computation>();
-
-/** Statements that read no table. One that may hold another statement is not among them. */
-const CONTROL = /^\s*(BEGIN|START\s+TRANSACTION|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|SET|RESET)\b[^;]*;?\s*$/i;
-const BEGINS = /^\s*(BEGIN|START)\b/i;
 
 /** The classes of one copy of `pg`. */
 export interface PgClasses {
@@ -62,7 +57,11 @@ function wrapClient(prototype: ClientPrototype): void {
   if (query[OBSERVED] === true) return;
   const wrapped: Query & { [OBSERVED]?: true } = function (...sent) {
     const discovery = Computation.discovery();
-    return discovery === undefined ? query.apply(this, sent) : observed({ client: this, query, discovery }, sent);
+    const auditing = lockAudit.current === null ? undefined : Computation.sending();
+    const sendQuery = auditing === undefined ? query : lockAudit.current!.around(this, query, auditing);
+    return discovery === undefined
+      ? sendQuery.apply(this, sent)
+      : observed({ client: this, query: sendQuery, ask: query, discovery }, sent);
   };
   wrapped[OBSERVED] = true;
   prototype.query = wrapped;
@@ -84,7 +83,10 @@ function wrapPool(prototype: PoolPrototype): void {
 
 interface Sending {
   client: object;
+  /** Sends what the application sends. */
   query: Query;
+  /** Sends our own. */
+  ask: Query;
   discovery: Discovery;
 }
 
@@ -128,8 +130,8 @@ function observed(sending: Sending, sent: unknown[]): unknown {
 }
 
 /** Ask the session itself in what way it read the statement, right behind it. */
-async function probe({ client, query, discovery: { computation } }: Sending, text: string): Promise<ObservedStatement> {
-  const asking = query.call(client, { text: PROBE, rowMode: 'array', types: asText }) as Promise<{ rows: TextRows }>;
+async function probe({ client, ask, discovery: { computation } }: Sending, text: string): Promise<ObservedStatement> {
+  const asking = ask.call(client, { text: PROBE, rowMode: 'array', types: asText }) as Promise<{ rows: TextRows }>;
   const { rows } = await asking;
   const session = parseFacts(rows);
   // To be judged with the rest: by now the value may be complete.

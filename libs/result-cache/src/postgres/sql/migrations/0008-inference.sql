@@ -101,3 +101,20 @@ BEGIN
     FROM pg_proc p WHERE p.oid = p_function;
 END $$;
 COMMENT ON FUNCTION fraiseql_cache.reads_of(oid, oid[]) IS 'The tables and functions behind a function with a parsed body (BEGIN ATOMIC), through views, policies and further parsed functions.';
+
+-- The tables that the current transaction has opened, as its locks tell: for tests, in which a statement runs in a transaction
+-- of its own. What a plan leaves out is locked too, and so is what functions read.
+CREATE FUNCTION fraiseql_cache.opened_relations() RETURNS TABLE (name text, domains text[], suggestion text)
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  WITH RECURSIVE ancestry (oid, parent) AS (
+    SELECT c.oid, c.oid FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted AND c.relkind IN ('r', 'p', 'm', 'f') AND c.oid >= 16384
+       AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'fraiseql_cache')
+       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+    UNION SELECT a.oid, h.inhparent FROM ancestry a JOIN pg_inherits h ON h.inhrelid = a.parent
+  )
+  SELECT DISTINCT format('%I.%I', n.nspname, c.relname), ARRAY(SELECT DISTINCT w.domain FROM fraiseql_cache.watched w WHERE w.relation = a.oid),
+         fraiseql_cache.domain_of(c.oid)
+    FROM ancestry a JOIN pg_class c ON c.oid = a.parent JOIN pg_namespace n ON n.oid = c.relnamespace
+   WHERE NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = a.parent);
+$$;
