@@ -32,7 +32,7 @@ const SCHEMA = `
   CREATE FUNCTION pure(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN n; END';
   CREATE FUNCTION writing() RETURNS int LANGUAGE sql BEGIN ATOMIC INSERT INTO teams VALUES (1) RETURNING id; END;
   CREATE FUNCTION with_default(n bigint DEFAULT hidden(1)) RETURNS bigint LANGUAGE sql STABLE RETURN n;
-  CREATE FUNCTION add_name(a text, b text) RETURNS text LANGUAGE plpgsql STABLE AS 'BEGIN RETURN a; END';
+  CREATE FUNCTION add_name(text,text) RETURNS text LANGUAGE plpgsql STABLE AS 'BEGIN RETURN a; END';
   CREATE AGGREGATE names (text) (SFUNC = add_name, STYPE = text);
   CREATE FUNCTION differs(a users, b users) RETURNS boolean LANGUAGE sql STABLE BEGIN ATOMIC SELECT EXISTS (SELECT FROM teams); END;
   CREATE OPERATOR <~> (LEFTARG = users, RIGHTARG = users, FUNCTION = differs);
@@ -126,9 +126,9 @@ describe('the tables of a statement', () => {
   });
 
   it.each<[string, string, string]>([
-    ['a function that PostgreSQL does not parse', 'SELECT hidden(1)', 'public.hidden(n integer)'],
-    ['one in an argument’s default', 'SELECT with_default()', 'public.hidden(n integer)'],
-    ['an aggregate’s function', 'SELECT names(name) FROM users', 'public.add_name(a text, b text)'],
+    ['a function that PostgreSQL does not parse', 'SELECT hidden(1)', 'public.hidden(integer)'],
+    ['one in an argument’s default', 'SELECT with_default()', 'public.hidden(integer)'],
+    ['an aggregate’s function', 'SELECT names(name) FROM users', 'public.add_name(text,text)'],
     ['SQL inside a function of PostgreSQL’s own', "SELECT query_to_xml('SELECT 1', true, true, '')", 'query_to_xml'],
     ['a sequence', "SELECT nextval('numbers')", 'nextval'],
     ['a sequence’s state', 'SELECT last_value FROM numbers', 'public.numbers'],
@@ -191,6 +191,18 @@ describe('the tables of a statement', () => {
       await database.pool.query(`DROP OWNED BY ${role.name}`);
       await role.drop(database.pool);
     }
+  });
+
+  it('are told where the function is declared as the message says', async () => {
+    const { unknown } = await tablesOf('SELECT hidden(1)');
+    const signature = /functions: \{ "([^"]+)"/.exec(unknown!)![1]!;
+    const declared = await openCache(database, { inference: { functions: { [signature]: ['team'] } } });
+    expect(await declared.store.inferences.tablesOf('SELECT hidden(1)')).toMatchObject({
+      declared: ['team'],
+      unknown: null,
+    });
+    await database.pool.query(/COMMENT ON FUNCTION .*? IS '[^']*'/.exec(unknown!)![0]);
+    expect(await tablesOf('SELECT hidden(1)')).toMatchObject({ declared: ['user'], unknown: null });
   });
 
   it('cannot be declared of a function that is not there', async () => {

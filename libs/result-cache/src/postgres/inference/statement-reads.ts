@@ -127,8 +127,7 @@ function whyUnknownFunction(
   declared: ReadonlyMap<string, readonly string[]>,
   all: readonly Found[],
 ): string | null {
-  // A sequence behind an identity column is listed among the functions too, and so is told by its relation.
-  const [short] = name.replace(/^pg_catalog\."?/, '').split(/"?\(/) as [string];
+  const short = name.replace(/\(.*$/s, '').replaceAll('"', '');
   if (declared.has(oid) || domains !== null) return null;
   if (isBuiltin) {
     if (short === 'set_config' && all.some((other) => other.class === 'relation'))

@@ -1,7 +1,7 @@
 -- What a statement reads, from PostgreSQL's own parse trees. Not from plans: a plan leaves out what it can prove empty today.
 
 -- Changes with every change of a definition: tables, views, functions, policies, partitions, schemas, watched tables.
--- Catalogue rows are hashed with the transaction that wrote them. Ordered by cost: the indices on oid leave out the system's.
+-- Catalogue rows are hashed with the transaction that wrote them. The indices on oid leave out the system's.
 CREATE FUNCTION fraiseql_cache.schema_fingerprint() RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   SELECT concat_ws('/',
@@ -90,10 +90,10 @@ BEGIN
        WHERE a.oid = c.oid AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = a.parent) ORDER BY rc.oid LIMIT 1) root
    WHERE s.class = 'r'
   UNION ALL
-  SELECT 'function', p.oid, format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)), p.prokind::text, NULL, p.oid < 16384,
+  SELECT 'function', p.oid, p.oid::regprocedure::text, p.prokind::text, NULL, p.oid < 16384,
          p.provolatile::text, l.lanname::text, p.prosqlbody IS NOT NULL, p.prosqlbody::text ~ ':commandType [2-6]',
          p.prosqlbody::text ~ ':hasForUpdate true', NULL, fraiseql_cache.declared_domains(p.oid), NULL, NULL
-    FROM seen s JOIN pg_proc p ON p.oid = s.oid JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
+    FROM seen s JOIN pg_proc p ON p.oid = s.oid JOIN pg_language l ON l.oid = p.prolang
    WHERE s.class = 'f' AND s.oid <> p_function
   UNION ALL
   SELECT 'statement', p.oid, NULL, NULL, NULL, NULL, NULL, NULL, true, p.prosqlbody::text ~ ':commandType [2-6]', p.prosqlbody::text ~ ':hasForUpdate true',
