@@ -95,7 +95,7 @@ async function openedBy(pool: pg.Pool, sql: string): Promise<string[]> {
   const client = await pool.connect();
   try {
     await client.query('BEGIN');
-    await client.query(`SELECT * FROM (${sql}) AS read LIMIT 0`);
+    await client.query(`SELECT * FROM (${sql}) AS read`);
     const { rows } = await client.query<{ name: string }>(OPENED);
     return rows.map(({ name }) => name);
   } finally {

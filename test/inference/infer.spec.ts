@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { CacheConfigurationError, EVENT_CHANNEL, type CacheEvent, type EntryOptions } from 'nestjs-result-cache';
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import pg from 'pg';
 import { DataSource } from 'typeorm';
@@ -11,6 +12,8 @@ let other: TestDatabase;
 let one: TestCache;
 let dataSource: DataSource;
 let key = '';
+/** As somebody else would do it. */
+const outside = AsyncLocalStorage.snapshot();
 let warnings: string[] = [];
 const listen = (event: unknown): void => {
   const { type, ...rest } = event as CacheEvent;
@@ -184,6 +187,18 @@ describe('a computation whose dependencies are inferred', () => {
     await pool.end();
   });
 
+  it('knows its statements also where it has waited for a connection that somebody else gave back', async () => {
+    const pool = new pg.Pool({ connectionString: database.url, max: 1 });
+    const compute = async (): Promise<number> => {
+      const client = await outside(() => pool.connect());
+      const reading = pool.query<Row>(sql, [1]);
+      outside(() => client.release());
+      return (await reading).rows[0]!.v;
+    };
+    expect(await around(compute, 'UPDATE a SET v = 1 WHERE id = 1')).toEqual([0, 1]);
+    await pool.end();
+  });
+
   it('hands what it reads to the value around it', async () => {
     const inner = (): Promise<number> => one.cache.getOrSet(`${key} inner`, plain, { domains: 'infer' });
     expect(await around(inner, 'UPDATE a SET v = 1 WHERE id = 1', { tags: ['t'] })).toEqual([0, 1]);
@@ -237,7 +252,8 @@ describe('a computation whose dependencies are inferred', () => {
     let computed = 0;
     const compute = async (): Promise<number> => {
       const { rows } = await database.pool.query<Row>('SELECT v FROM moving');
-      if (computed++ === 0) await database.pool.query('CREATE OR REPLACE VIEW moving AS SELECT v FROM b');
+      if (computed++ === 0)
+        await outside(() => database.pool.query('CREATE OR REPLACE VIEW moving AS SELECT v FROM b'));
       return rows[0]!.v;
     };
     for (const expected of [1, 2, 2]) {

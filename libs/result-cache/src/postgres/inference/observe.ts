@@ -49,7 +49,7 @@ export function observeQueries(pool: Pick<pg.Pool, 'connect' | 'query'>): void {
       'observeQueries: this is no pool of pg, whose statements alone can be observed; give new pg.Pool(…), or name the domains',
     );
   wrapClient(Client.prototype as ClientPrototype);
-  wrapPool(pool as PoolPrototype);
+  wrapPool(pool);
 }
 
 function wrapClient(prototype: ClientPrototype): void {
