@@ -118,7 +118,7 @@ describe('a computation whose dependencies are inferred', () => {
       () =>
         new Promise((resolve, reject) =>
           database.pool.connect((error, client, release) => {
-            if (error || !client) return reject(error);
+            if (error || !client) return reject(new Error('no client'));
             client.query('SELECT 1', () =>
               client.query<Row>(sql, [1], (failure, result) => {
                 release();
@@ -297,7 +297,7 @@ describe('a computation is not cached, and a warning says why,', () => {
         const value = await plain();
         await new Promise((resolve, reject) =>
           database.pool.connect((error, client, release) => {
-            if (error || !client) return reject(error);
+            if (error || !client) return reject(new Error('no client'));
             client.query(new pg.Query('SELECT * FROM unwatched', [])).on('end', () => resolve(release()));
           }),
         );

@@ -108,7 +108,9 @@ function observed(sending: Sending, sent: unknown[]): unknown {
   let answered!: (statement: ObservedStatement | Promise<ObservedStatement>) => void;
   discovery.observe(new Promise((resolve) => (answered = resolve)));
   const ended = (error?: unknown): void =>
-    answered(error || typeof text !== 'string' ? Promise.reject(error) : probe(sending, text));
+    answered(
+      error || typeof text !== 'string' ? Promise.reject(new Error('the statement failed')) : probe(sending, text),
+    );
   const place = sent.findIndex((one, index) => index > 0 && typeof one === 'function');
   try {
     if (place > 0) {
