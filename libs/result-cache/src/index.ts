@@ -18,4 +18,5 @@ export * from './core/index.js';
 export * from './decorators/index.js';
 export * from './module/index.js';
 export * from './postgres/index.js';
+export * from './repository/index.js';
 export * from './tenancy/index.js';

@@ -61,7 +61,7 @@ function wholeNumber(text: string): number {
 
 function seconds(text: string): number {
   try {
-    return ttlToMs((/^\d+$/.test(text) ? Number(text) : text), '--max-ttl') / 1000;
+    return ttlToMs(/^\d+$/.test(text) ? Number(text) : text, '--max-ttl') / 1000;
   } catch (error) {
     throw new InvalidArgumentError((error as Error).message);
   }

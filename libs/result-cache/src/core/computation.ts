@@ -1,18 +1,27 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { type Discovery } from './discovery.js';
 import { type Fence } from './fence.js';
 import { type Policy } from './policy.js';
 import { type Dependencies } from './store.js';
 import { keyTag, type TouchMemory } from './touch-memory.js';
 import { copyValue } from './values/index.js';
 
-const current = new AsyncLocalStorage<Computation>();
+/** What runs in an async context: a computation, and who gathers the statements it sends, if they are to be found out. */
+interface Frame {
+  readonly computation: Computation | undefined;
+  readonly discovery?: Discovery | undefined;
+  /** The cache's own statements. */
+  readonly isAside?: boolean;
+}
+
+const current = new AsyncLocalStorage<Frame | undefined>();
 
 /**
  * One value being computed, from its fence until it is stored. What it reads through the cache meanwhile is reported to
  * it, so that it depends on everything that a nested value depends on, and lives no longer than it.
  */
 export class Computation {
-  private readonly parent = current.getStore();
+  private readonly parent = current.getStore()?.computation;
   private readonly tags = new Set<string>();
   private readonly inherited: Dependencies[] = [];
   private expiry = Infinity;
@@ -20,6 +29,9 @@ export class Computation {
   private joined = false;
   /** Computations that this one waits for: its own nested ones, and those it has joined. */
   private readonly awaited: Computation[] = [];
+  /** What has still to be found out about it when it has ended. */
+  private readonly pending: (() => Promise<void>)[] = [];
+  private settling: Promise<void> | null = null;
   /** For those who join: a copy of the value made before its first owner could change it, or `null` if it has none. */
   private shared: Promise<{ copy: unknown } | null> = Promise.resolve(null);
 
@@ -35,15 +47,45 @@ export class Computation {
 
   /** The computation this code runs in, if any. */
   static current(): Computation | undefined {
-    return current.getStore();
+    return current.getStore()?.computation;
+  }
+
+  /** Who gathers the statements that this code sends, if anybody does. */
+  static discovery(): Discovery | undefined {
+    return current.getStore()?.discovery;
+  }
+
+  /** The computation that a statement sent here is part of; none for the cache's own. */
+  static sending(): Computation | undefined {
+    const frame = current.getStore();
+    return frame?.isAside === true ? undefined : frame?.computation;
+  }
+
+  /** Gather the statements that `work` sends; what they read becomes a dependency of `discovery`'s computation. */
+  static observed<T>(discovery: Discovery, work: () => T): T {
+    return current.run({ computation: discovery.computation, discovery }, work);
+  }
+
+  /** Send statements of the cache's own, which are nobody's dependencies. */
+  static unobserved<T>(work: () => T): T {
+    const frame = current.getStore();
+    return frame === undefined ? work() : current.run({ computation: frame.computation, isAside: true }, work);
+  }
+
+  /** A callback that runs in the context of its making, whoever calls it. */
+  static bound<A extends unknown[], R>(callback: (...args: A) => R): (this: unknown, ...args: A) => R {
+    const frame = current.getStore();
+    return function (this: unknown, ...args: A) {
+      return current.run(frame, () => callback.apply(this, args));
+    };
   }
 
   /**
    * Compute the value; what `work` reads through the cache becomes a dependency. `isShareable` is asked before the caller
    * gets the value: a stream or a query that has yet to run can only be used by one, and a copy of it would be a ruin.
    */
-  async run<T>(work: () => Promise<T>, isShareable: (value: T) => boolean): Promise<T> {
-    const value = current.run(this, async () => work());
+  async run<T>(work: () => Promise<T>, isShareable: (value: T) => boolean, discovery?: Discovery): Promise<T> {
+    const value = current.run({ computation: this, discovery }, async () => work());
     this.shared = value.then((result) => {
       try {
         return isShareable(result) ? { copy: copyValue(result) } : null;
@@ -111,6 +153,37 @@ export class Computation {
     if (!nested.storable) this.spoil();
   }
 
+  /** As {@link dependOnComputation}, also where what the nested one depends on has still to be found out. */
+  follow(nested: Computation, expiresAt: number): void {
+    this.dependOnComputation(nested, expiresAt);
+    if (!nested.isPending) return;
+    this.pend(async () => {
+      await nested.settled();
+      this.dependOnComputation(nested, expiresAt);
+    });
+  }
+
+  /** Have something found out when this has ended; `work` must not reject. */
+  pend(work: () => Promise<void>): void {
+    this.pending.push(work);
+  }
+
+  /** Whether something has still to be found out. */
+  get isPending(): boolean {
+    return this.pending.length > 0;
+  }
+
+  /** Find out what is pending. To be called when the value is complete. */
+  async settled(): Promise<void> {
+    this.settling ??= this.settle();
+    await this.settling;
+  }
+
+  private async settle(): Promise<void> {
+    await Promise.all(this.pending.map((work) => work()));
+    this.pending.length = 0;
+  }
+
   /** Something was read whose changes nobody would notice: this value cannot be cached. */
   spoil(): void {
     this.storable = false;
@@ -137,6 +210,12 @@ export class Computation {
         rows: open.flatMap(({ rows }) => rows),
       },
     };
+  }
+
+  /** Domains it depends on as a whole or by rows, of its own and of what it has read. */
+  get domains(): ReadonlySet<string> {
+    const { domains, rows } = this.written().dependencies;
+    return new Set([...this.policy.trackedDomains, ...domains, ...rows.map(([domain]) => domain)]);
   }
 
   /** Whether something is known that would make the value void, though it was to be found while computing. */
@@ -170,12 +249,12 @@ export class Computation {
     if (!this.storable || !this.awaited.every((nested) => nested.isUntouched(memory))) return false;
     if (!memory.anythingAfter(this.since)) return true;
     const { tags } = this.policy;
-    if (tags === null || this.inherited.length > 0) return false;
+    if (tags === null || this.inherited.length > 0 || this.isPending) return false;
     return !memory.touchedAfter(this.since, this.key, [...tags, ...this.tags]);
   }
 
   private waitsForCaller(): boolean {
-    for (let running = current.getStore(); running !== undefined; running = running.parent)
+    for (let running = Computation.current(); running !== undefined; running = running.parent)
       if (this.waitsFor(running)) return true;
     return false;
   }

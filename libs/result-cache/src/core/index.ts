@@ -1,5 +1,6 @@
 export { systemClock, type Clock } from './clock.js';
 export { ttlToMs, type NamedTtl, type NamedTtls, type Ttl } from './duration.js';
+export { type ObservedStatement, type StatementDependencies, type StatementInference } from './discovery.js';
 export * from './errors.js';
 export { EVENT_CHANNEL, type CacheEvent } from './events.js';
 export { type Fence } from './fence.js';

@@ -9,8 +9,11 @@ export type RowValues = Readonly<Record<string, string | number | bigint>>;
 
 /** What a cached value depends on. At least one of the first three, or `untracked: true`. */
 export interface DependencyOptions {
-  /** Kinds of data it was computed from: any write to them makes it void. */
-  domains?: readonly string[];
+  /**
+   * Kinds of data it was computed from: any write to them makes it void. `'infer'`: those of the tables that the statements
+   * read which its computation sends through `pg`; where that cannot be told for sure, it is not cached, and a warning says why.
+   */
+  domains?: readonly string[] | 'infer';
   /** Names of your own, for data that is not in the database; `invalidateTags` makes it void. */
   tags?: readonly string[];
   /**
@@ -48,6 +51,8 @@ export class Policy {
   readonly untracked: boolean;
   /** Its dependencies are known in full only when a computation has ended. */
   readonly discovers: boolean;
+  /** They are those of the statements that run meanwhile. */
+  readonly infers: boolean;
   /** 0: strict. */
   readonly maxStalenessMs: number;
   readonly registry: ClassRegistry;
@@ -66,13 +71,14 @@ export class Policy {
       throw new CacheConfigurationError(
         `${where}: ttl ${JSON.stringify(options.ttl ?? defaults.ttl)} is longer than maxTtl (${defaults.maxTtlMs / 1000} s); shorten it or raise maxTtl`,
       );
+    this.infers = options.domains === 'infer';
     this.dependencies = {
-      domains: names(options.domains, where, 'domains'),
+      domains: options.domains === 'infer' ? [] : names(options.domains, where, 'domains'),
       free: names(options.tags, where, 'tags'),
       rows: rows(options.rows, where),
     };
     this.untracked = options.untracked ?? false;
-    this.discovers = options.discovers ?? false;
+    this.discovers = this.infers || (options.discovers ?? false);
     this.maxStalenessMs = freshnessToMs(options.freshness ?? defaults.freshness ?? 'strict', where);
     this.registry = registry;
     this.written = this.namesNothing && !this.discovers ? [] : null;
@@ -103,7 +109,13 @@ export class Policy {
 function names(given: readonly string[] | undefined, where: string, option: string): readonly string[] {
   if (given === undefined) return [];
   if (!Array.isArray(given))
-    throw new CacheConfigurationError(`${where}: ${option} must be a list: ${option}: ['user']`);
+    throw new CacheConfigurationError(
+      `${where}: ${option} must be a list: ${option}: ['user']${option === 'domains' ? ", or 'infer'" : ''}`,
+    );
+  if (option === 'domains' && given.includes('infer'))
+    throw new CacheConfigurationError(
+      `${where}: domains holds 'infer'; write domains: 'infer' to have all of them found, or list them all: domains: ['user']`,
+    );
   for (const name of given)
     if (typeof name !== 'string' || name === '' || (option === 'domains' && UNSTORABLE.test(name)))
       throw new CacheConfigurationError(

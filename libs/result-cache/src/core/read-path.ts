@@ -1,5 +1,7 @@
+import { audit } from './audit.js';
 import { type Clock } from './clock.js';
 import { Computation } from './computation.js';
+import { Discovery, type Finder } from './discovery.js';
 import { UndecodableValueError, UnstorableValueError } from './errors.js';
 import { type Reply } from './exchange.js';
 import { type MemoryHit, type MemoryTier } from './memory-tier.js';
@@ -212,7 +214,7 @@ export class ReadPath {
     const shared = await (outer === undefined ? share() : outer.await(running, share));
     if (shared === null) return this.bypass(key, compute, policy, 'unstorable');
     this.recorder.joined(view, tenantId);
-    outer?.dependOnComputation(running, reply.now + policy.ttlMs);
+    outer?.follow(running, reply.now + policy.ttlMs);
     return shared.copy as T;
   }
 
@@ -241,6 +243,7 @@ export class ReadPath {
       let encoded!: EncodedValue | UnstorableValueError;
       // Others may have got a newer value of this key meanwhile: memory must not go back behind it.
       let isNewest = true;
+      const discovery = policy.infers ? await this.discovery(computation) : undefined;
       // Now, before the caller can change the value.
       const work = async (): Promise<T> => {
         const computed = await compute();
@@ -248,21 +251,33 @@ export class ReadPath {
         this.memory?.supersede(key);
         return computed;
       };
-      const value = await computation.run(work, (result) => {
-        encoded = this.encode(result, policy, this.maxValueBytes);
-        if (!(encoded instanceof UnstorableValueError)) return true;
-        // Too large to store is not too large to share, as far as its end is data too; looked at only for those who wait.
-        const isCut = encoded.reason === 'too-large';
-        return (
-          isCut && computation.isJoined && !(this.encode(result, policy, Infinity) instanceof UnstorableValueError)
-        );
-      });
+      const value = await computation.run(
+        work,
+        (result) => {
+          encoded = this.encode(result, policy, this.maxValueBytes);
+          if (!(encoded instanceof UnstorableValueError)) return true;
+          // Too large to store is not too large to share, as far as its end is data too; looked at only for those who wait.
+          const isCut = encoded.reason === 'too-large';
+          return (
+            isCut && computation.isJoined && !(this.encode(result, policy, Infinity) instanceof UnstorableValueError)
+          );
+        },
+        discovery,
+      );
       const computeMs = this.clock.monotonic() - started;
+      if (audit.check !== null && computation.isStorable && this.tracks && !policy.untracked) {
+        await computation.settled();
+        audit.check(computation);
+      }
       this.recorder.computed(policy.view, computeMs);
-      Computation.current()?.dependOnComputation(computation, reply.now + policy.ttlMs);
+      Computation.current()?.follow(computation, reply.now + policy.ttlMs);
       // Or its domain lost its triggers while this was computed.
-      if (this.isTracked(policy))
-        storing = this.keep(value, encoded, computation, computeMs, reply.now, tenantId, isNewest);
+      if (this.isTracked(policy)) {
+        const keep = (): Promise<void> | undefined =>
+          this.keep(value, encoded, computation, computeMs, reply.now, tenantId, isNewest);
+        // The caller need not wait: it may hold the connection that finding out takes.
+        storing = computation.isPending ? this.session.settle(computation.settled().then(keep)) : keep();
+      }
       return value;
     } finally {
       // Until it is stored it can still be joined; afterwards the row takes over.
@@ -336,8 +351,7 @@ export class ReadPath {
   /**
    * The computation that this code runs in depends on these too. Does nothing outside of one.
    */
-  async dependOn(dependencies: Dependencies): Promise<void> {
-    const computation = Computation.current();
+  async dependOn(dependencies: Dependencies, computation = Computation.current()): Promise<void> {
     if (computation === undefined) return;
     computation.dependOn(dependencies);
     if (!this.tracks) return;
@@ -350,22 +364,40 @@ export class ReadPath {
   }
 
   /** A value made of what was read here cannot be kept: nobody would notice its changes. `why` is reported once. */
-  doNotKeep(why: string): void {
-    const computation = Computation.current();
+  doNotKeep(why: string | undefined, computation = Computation.current()): void {
     if (computation === undefined) return;
     computation.spoil();
-    this.recorder.untracked(computation.policy.view, why);
+    if (why !== undefined) this.recorder.untracked(computation.policy.view, why);
+  }
+
+  /** What gathers the statements sent from now on, for a computation's dependencies; none where nothing is tracked. */
+  private async discovery(computation: Computation): Promise<Discovery | undefined> {
+    const { inferences: inference } = this.session.store;
+    if (!this.tracks || inference === undefined) return undefined;
+    const finder: Finder = {
+      inference,
+      found: (target, domains) => this.dependOn({ domains, free: [], rows: [] }, target),
+      refused: (target, why) => this.doNotKeep(why, target),
+    };
+    const version = inference.knownVersion ?? (await this.session.inTime(inference.version()).catch(() => null));
+    return new Discovery(computation, finder, version);
+  }
+
+  /** Compute past the cache: what is found meanwhile is a dependency of the computation around it, if there is one. */
+  private async computeFor<T>(outer: Computation | undefined, compute: () => Promise<T>, policy: Policy): Promise<T> {
+    const discovery = outer !== undefined && policy.infers ? await this.discovery(outer) : undefined;
+    return discovery === undefined ? compute() : Computation.observed(discovery, compute);
   }
 
   /** Compute what the caller does not want cached, or what only its open transaction sees. */
   async computeUncached<T>(compute: () => Promise<T>, policy: Policy, reason: 'declined' | 'transaction'): Promise<T> {
     this.passBy(policy, (await this.whyBypassed(policy)) ?? reason);
-    return compute();
+    return this.computeFor(Computation.current(), compute, policy);
   }
 
   private async bypass<T>(key: string, compute: () => Promise<T>, policy: Policy, reason: Bypass): Promise<T> {
     this.passBy(policy, reason);
-    const value = await compute();
+    const value = await this.computeFor(Computation.current(), compute, policy);
     if (reason !== 'transaction') this.memory?.supersede(key);
     return value;
   }

@@ -128,6 +128,13 @@ export class ResultCache {
       throw new CacheConfigurationError(
         `${where ?? view ?? 'the cached value'} says nothing about what it depends on; write domains: ['user'] (the kinds of data it reads), tags: [...], or untracked: true to accept staleness up to the TTL`,
       );
+    if (options.domains === 'infer' && this.tracks) {
+      if (this.store.inferences === undefined)
+        throw new CacheConfigurationError(
+          `${where ?? view ?? 'the cached value'}: domains: 'infer' needs a store that knows the database's definitions, as PostgresCache does; list the domains`,
+        );
+      this.store.inferences.observe();
+    }
     return new Policy(
       options,
       { ttl: this.defaultTtl, maxTtlMs: this.maxTtlMs, freshness: this.freshness, where, ttls: this.ttls },
@@ -252,6 +259,10 @@ export class ResultCache {
     entries: Iterable<readonly [key: string, value: unknown]>,
     options: SetOptions = { untracked: true },
   ): Promise<number> {
+    if (options.domains === 'infer')
+      throw new CacheConfigurationError(
+        "set: domains: 'infer' finds what is read while a value is computed, and set computes nothing; use getOrSet, or list the domains",
+      );
     const dependent = [options.domains, options.tags, options.rows].some(
       (list) => list !== undefined && list.length > 0,
     );

@@ -27,6 +27,8 @@ export class Session {
   /** What is being computed or stored, by key. */
   readonly running = new Map<string, Computation>();
   private readonly exchange: Exchange;
+  /** What is being found out before a value can be stored, and the storing itself. */
+  private readonly settling = new Set<Promise<void>>();
   private owed: Dependencies[] = [];
   private paying: Promise<void> | null = null;
   private retry: NodeJS.Timeout | undefined;
@@ -112,9 +114,16 @@ export class Session {
     return this.store.deleteMatching(prefix, like).finally(() => this.proof.end());
   }
 
+  /** Store something when this has ended; {@link drain} waits for it. */
+  async settle(work: Promise<void>): Promise<void> {
+    this.settling.add(work);
+    return work.finally(() => this.settling.delete(work));
+  }
+
   /** Wait for computations and stores under way. */
   async drain(): Promise<void> {
     await Promise.all([...this.running.values()].map((computation) => computation.ended()));
+    await Promise.all(this.settling);
     await this.fills.drain();
   }
 

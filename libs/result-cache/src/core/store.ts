@@ -1,3 +1,4 @@
+import { type StatementInference } from './discovery.js';
 import { type Fence } from './fence.js';
 
 /** One line of the invalidation log, as an exchange reports it. */
@@ -109,6 +110,8 @@ export interface Queryable {
  * `nestjs-result-cache/testing` exports the contract suite that an implementation must pass.
  */
 export interface CacheStore {
+  /** Finds out what statements read, for `domains: 'infer'`; a store without it refuses that option. */
+  readonly inferences?: StatementInference;
   /**
    * What was touched since a fence, and the rows of some keys, seen in one snapshot. `null` when the store has lost
    * its incarnation; call {@link CacheStore.recover}, then ask again.

@@ -24,10 +24,11 @@ export class CacheRegistry {
     private readonly tenancy: Tenancy,
     private readonly tenants: TenantContext,
   ) {
-    const { connection, watch, autoInitialize, poolSize, prepare, tableName, partitions, maxTtl } = options;
+    const { connection, watch, inference, autoInitialize, poolSize, prepare, tableName, partitions, maxTtl } = options;
     this.store = new PostgresCache({
       connection,
       watch,
+      inference,
       autoInitialize,
       poolSize,
       prepare,

@@ -27,6 +27,7 @@ import { EntityWatch } from './entity-watch.js';
 import { EventLogger } from './event-logger.js';
 import { checkAsyncOptions, checkExtras } from './registration.js';
 import { checkFeatureOptions, checkRootOptions, type CacheFeatureOptions, type CacheModuleOptions } from './options.js';
+import { ObservedDataSources } from './observed-data-sources.js';
 import { StartupCheck } from './startup-check.js';
 import { CACHE_OPTIONS, getCacheToken } from './tokens.js';
 
@@ -76,6 +77,7 @@ const fromRegistry = <T>(provide: unknown, pick: (registry: CacheRegistry) => T)
     EventLogger,
     StartupCheck,
     AmbientTransactions,
+    ObservedDataSources,
   ],
   exports: [
     CacheService,

@@ -227,6 +227,8 @@ export class CacheService {
    * @throws CacheConfigurationError
    */
   dependencies({ domains = [], tags = [], rows = [] }: Omit<DependencyOptions, 'untracked'>): Dependencies {
+    if (domains === 'infer')
+      throw new CacheConfigurationError("invalidate: domains: 'infer' is for cached values; list domains: ['user']");
     // The same checks as for what an entry declares.
     return this.engine.policy({ domains, tags, rows }, undefined, 'invalidate').dependencies;
   }

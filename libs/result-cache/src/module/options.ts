@@ -6,6 +6,7 @@ import { checkKeys } from '../core/option-keys.js';
 import { type MemoryOptions } from '../core/result-cache.js';
 import { checkEntityWatch, ENTITY_WATCH_KEYS, type EntityWatchOptions } from '../entities/watch-options.js';
 import { type ConnectionOptions } from '../postgres/connection.js';
+import { type InferenceOptions } from '../postgres/inference/index.js';
 import { parseTableName } from '../postgres/table-name.js';
 import { type WatchedTable } from '../postgres/watched-table.js';
 import { resolveTenancy, type TenancyOptions } from '../tenancy/index.js';
@@ -44,6 +45,8 @@ export interface CacheModuleOptions extends CacheOptions {
   tenancy: TenancyOptions;
   /** Tables whose writes invalidate a domain. */
   watch?: readonly WatchedTable[];
+  /** For `domains: 'infer'`: what functions read of which PostgreSQL cannot tell. */
+  inference?: InferenceOptions;
   /** Create what is missing in the database at start. Default `true`; `false` verifies and prints the statements to run. */
   autoInitialize?: boolean;
   /** Connections of the pool that is made for a URL or configuration. Default 4. */
@@ -88,6 +91,7 @@ const ROOT_KEYS = [
   'ttls',
   'tenancy',
   'watch',
+  'inference',
   'autoInitialize',
   'poolSize',
   'prepare',
@@ -126,6 +130,7 @@ export function checkRootOptions(options: CacheModuleOptions): CacheModuleOption
   integer(options.poolSize, `${where}: poolSize`, 1, 1_000);
   for (const name of ['autoInitialize', 'prepare', 'cacheStatusHeader'] as const) boolean(options[name], where, name);
   checkWatch(options.watch, where);
+  checkInference(options.inference, where);
   return options;
 }
 
@@ -172,6 +177,23 @@ function checkWatch(watch: unknown, where: string): void {
         `${place}: tagColumns is no list of column groups; write tagColumns: [['author_id']]`,
       );
   }
+}
+
+function checkInference(inference: unknown, where: string): void {
+  if (inference === undefined) return;
+  const remedy = "write inference: { functions: { 'public.active_users(integer)': ['user'] } }";
+  if (typeof inference !== 'object' || inference === null)
+    throw new CacheConfigurationError(`${where}: inference is no object; ${remedy}`);
+  checkKeys(inference, ['functions'], `${where}: inference`);
+  const { functions = {} } = inference as { functions?: unknown };
+  if (
+    typeof functions !== 'object' ||
+    functions === null ||
+    !Object.values(functions).every((list) => isListOf(list, isName))
+  )
+    throw new CacheConfigurationError(
+      `${where}: inference.functions does not map functions to lists of domains; ${remedy}`,
+    );
 }
 
 /** The two halves of what `CacheModule.forFeature` was given, checked. */

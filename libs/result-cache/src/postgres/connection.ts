@@ -1,5 +1,6 @@
 // The types by name: a project without `esModuleInterop` cannot read a default import out of our declarations.
 import pg, { type Pool, type PoolClient, type PoolConfig, type QueryConfig } from 'pg';
+import { Computation } from '../core/computation.js';
 import { CacheConfigurationError } from '../core/errors.js';
 
 /** The part of a TypeORM `DataSource` that is needed; typed by shape, so that TypeORM need not be installed. */
@@ -96,7 +97,9 @@ export class Connection {
       types: asText,
       query_timeout: statement.query_timeout ?? ANSWER_WITHIN_MS,
     };
-    const { rows } = await this.track<{ rows: TextRows }>(this.pool.query<any>(query as QueryConfig));
+    const { rows } = await this.track<{ rows: TextRows }>(
+      Computation.unobserved(() => this.pool.query<any>(query as QueryConfig)),
+    );
     return rows;
   }
 
@@ -110,16 +113,18 @@ export class Connection {
 
   /** Run statements in one transaction on one connection. Nothing but SQL may run inside: the connection is held. */
   async transaction<T>(
-    work: (query: (text: string, values?: unknown[]) => Promise<TextRows>) => Promise<T>,
+    work: (query: (text: string, values?: unknown[], extra?: object) => Promise<TextRows>) => Promise<T>,
+    end: 'COMMIT' | 'ROLLBACK' = 'COMMIT',
   ): Promise<T> {
     return this.holding(async (client, discard) => {
       await client.query('BEGIN');
       try {
-        const result = await work(async (text, values) => {
-          const answer = await client.query<any>({ text, values, rowMode: 'array', types: asText } as QueryConfig);
+        const result = await work(async (text, values, extra) => {
+          const query = { ...extra, text, values, rowMode: 'array', types: asText };
+          const answer = await client.query<any>(query as QueryConfig);
           return answer.rows as TextRows;
         });
-        await client.query('COMMIT');
+        await client.query(end);
         return result;
       } catch (error) {
         await client.query('ROLLBACK').catch(discard);
@@ -129,7 +134,7 @@ export class Connection {
   }
 
   private holding<T>(work: (client: PoolClient, discard: (why: Error) => void) => Promise<T>): Promise<T> {
-    return this.track(this.hold(work));
+    return this.track(Computation.unobserved(() => this.hold(work)));
   }
 
   private async hold<T>(work: (client: PoolClient, discard: (why: Error) => void) => Promise<T>): Promise<T> {

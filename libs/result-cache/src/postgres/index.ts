@@ -1,4 +1,12 @@
 export { type ConnectionOptions, type DataSourceLike } from './connection.js';
+export {
+  Inferences,
+  observeQueries,
+  type InferenceOptions,
+  type StatementReads,
+  type TableRead,
+  type TablesOfOptions,
+} from './inference/index.js';
 export { installScript, type InstallScriptOptions } from './install-script.js';
 export { NotInstalledError } from './installer.js';
 export { PostgresCache } from './postgres-cache.js';

@@ -1,5 +1,6 @@
 import { type Clock } from '../core/clock.js';
 import { type Connection, type ConnectionOptions } from './connection.js';
+import { type InferenceOptions } from './inference/index.js';
 import { type WatchedTable } from './watched-table.js';
 
 export interface PostgresCacheOptions {
@@ -17,6 +18,8 @@ export interface PostgresCacheOptions {
   partitions?: number;
   /** Tables whose writes invalidate a domain. */
   watch?: readonly WatchedTable[];
+  /** What finding out the tables behind statements cannot see by itself. */
+  inference?: InferenceOptions;
   /** Use named prepared statements. Default `true`; turn off behind a PgBouncer older than 1.21 in transaction mode. */
   prepare?: boolean;
   /** What a retry waits by. Tests inject their own. */

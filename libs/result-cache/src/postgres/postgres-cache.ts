@@ -16,6 +16,7 @@ import {
 } from '../core/store.js';
 import { Connection, type Statement, type TextRows } from './connection.js';
 import { isMissingObject, isRefusedData, isUnreachable } from './database-errors.js';
+import { Inferences } from './inference/index.js';
 import { install } from './installer.js';
 import { type PostgresCacheOptions } from './postgres-cache-options.js';
 import { Readiness, type Availability } from './readiness.js';
@@ -46,6 +47,8 @@ export type WatchSource = (
  */
 export class PostgresCache implements CacheStore {
   readonly table: TableName;
+  /** Finds out which tables statements read. */
+  readonly inferences: Inferences;
   private readonly connection: Connection;
   private readonly statements: { exchange: string; prove: string; stats: string };
   private readonly readiness: Readiness;
@@ -78,6 +81,7 @@ export class PostgresCache implements CacheStore {
         watch: await this.tablesToWatch(),
       });
     }, options.clock ?? systemClock);
+    this.inferences = new Inferences(this.connection, options.inference ?? {}, () => this.readiness.ready());
   }
 
   /** Seconds an entry can live at most. */
@@ -106,6 +110,7 @@ export class PostgresCache implements CacheStore {
    */
   async initialize(): Promise<void> {
     await this.readiness.install();
+    await this.inferences.check();
   }
 
   /**

@@ -1,0 +1,144 @@
+import pg from 'pg';
+import { Computation } from '../../core/computation.js';
+import { CacheConfigurationError } from '../../core/errors.js';
+import { type Discovery, type ObservedStatement } from '../../core/discovery.js';
+import { BEGINS, CONTROL } from './control.js';
+import { lockAudit, type Callback, type Query } from './lock-audit.js';
+import { parseFacts, PROBE } from './session-facts.js';
+import { type TextRows } from '../connection.js';
+
+/** The parts of `pg`'s classes that are wrapped. */
+interface ClientPrototype {
+  query: Query;
+}
+interface PoolPrototype {
+  connect(callback?: (...args: unknown[]) => unknown): unknown;
+}
+
+const OBSERVED = Symbol.for('nestjs-result-cache:observed');
+const asText = { getTypeParser: () => (value: string) => value };
+/** In which computation a client's open transaction was begun. */
+const begun = new WeakMap<object, Computation>();
+
+/** The classes of one copy of `pg`. */
+export interface PgClasses {
+  Client: { prototype: object };
+  Pool?: { prototype: object } | undefined;
+}
+
+/**
+ * Observe what is sent through `pg`. Costs one look into the async context for each statement outside of computations that
+ * infer. All clients of a copy of `pg` are meant, in pools or not: one that was overlooked would be a dependency overlooked.
+ */
+export function observeStatements({ Client, Pool }: PgClasses = pg): void {
+  wrapClient(Client.prototype as ClientPrototype);
+  if (Pool !== undefined) wrapPool(Pool.prototype as PoolPrototype);
+}
+
+/**
+ * Observe a pool of another copy of `pg` than the one this package finds, for `domains: 'infer'`. Pools of the same copy,
+ * and those of TypeORM `DataSource`s in the application, are observed anyway.
+ *
+ * @throws CacheConfigurationError for what is no pool of `pg`.
+ * @example observeQueries(pool);
+ */
+export function observeQueries(pool: Pick<pg.Pool, 'connect' | 'query'>): void {
+  const { Client } = pool as { Client?: { prototype?: object } };
+  if (typeof Client?.prototype !== 'object' || typeof pool.connect !== 'function')
+    throw new CacheConfigurationError(
+      'observeQueries: this is no pool of pg, whose statements alone can be observed; give new pg.Pool(…), or name the domains',
+    );
+  wrapClient(Client.prototype as ClientPrototype);
+  wrapPool(pool);
+}
+
+function wrapClient(prototype: ClientPrototype): void {
+  const query = prototype.query as Query & { [OBSERVED]?: true };
+  if (query[OBSERVED] === true) return;
+  const wrapped: Query & { [OBSERVED]?: true } = function (...sent) {
+    const discovery = Computation.discovery();
+    const auditing = lockAudit.current === null ? undefined : Computation.sending();
+    const sendQuery = auditing === undefined ? query : lockAudit.current!.around(this, query, auditing);
+    return discovery === undefined
+      ? sendQuery.apply(this, sent)
+      : observed({ client: this, query: sendQuery, ask: query, discovery }, sent);
+  };
+  wrapped[OBSERVED] = true;
+  prototype.query = wrapped;
+}
+
+/**
+ * A pool calls back whoever waits for a client from the context of whoever returned it: the waiter's own is put back. This is
+ * also what `pool.query` is made of.
+ */
+function wrapPool(prototype: PoolPrototype): void {
+  const connect = prototype.connect as PoolPrototype['connect'] & { [OBSERVED]?: true };
+  if (connect[OBSERVED] === true) return;
+  const wrapped: PoolPrototype['connect'] & { [OBSERVED]?: true } = function (this: PoolPrototype, callback) {
+    return connect.call(this, typeof callback === 'function' ? Computation.bound(callback) : callback);
+  };
+  wrapped[OBSERVED] = true;
+  prototype.connect = wrapped;
+}
+
+interface Sending {
+  client: object;
+  /** Sends what the application sends. */
+  query: Query;
+  /** Sends our own. */
+  ask: Query;
+  discovery: Discovery;
+}
+
+function observed(sending: Sending, sent: unknown[]): unknown {
+  const { client, query, discovery } = sending;
+  const [config] = sent;
+  const given = config as { text?: unknown; submit?: unknown; callback?: unknown } | null;
+  const text = typeof config === 'string' ? config : given?.text;
+  if (typeof given?.submit === 'function' || typeof given?.callback === 'function') {
+    discovery.refuse(
+      'it reads by a cursor, a stream or a query object, which nobody can follow: use client.query(text, values)',
+    );
+    return query.apply(client, sent);
+  }
+  if (typeof text === 'string' && CONTROL.test(text)) {
+    if (BEGINS.test(text)) begun.set(client, discovery.computation);
+    return query.apply(client, sent);
+  }
+  let answered!: (statement: ObservedStatement | Promise<ObservedStatement>) => void;
+  discovery.observe(new Promise((resolve) => (answered = resolve)));
+  const ended = (error?: unknown): void =>
+    answered(
+      error || typeof text !== 'string' ? Promise.reject(new Error('the statement failed')) : probe(sending, text),
+    );
+  const place = sent.findIndex((one, index) => index > 0 && typeof one === 'function');
+  try {
+    if (place > 0) {
+      const callback = sent[place] as Callback;
+      const back = Computation.bound((error: Parameters<Callback>[0], result?: unknown) => {
+        // First, so that it runs before anything else that changes the session.
+        ended(error);
+        callback.call(client, error, result);
+      });
+      return query.apply(client, sent.with(place, back));
+    }
+    const result = query.apply(client, sent) as Promise<unknown>;
+    result.then(() => ended(), ended);
+    return result;
+  } catch (error) {
+    ended(error);
+    throw error;
+  }
+}
+
+/** Ask the session itself in what way it read the statement, right behind it. */
+async function probe({ client, ask, discovery: { computation } }: Sending, text: string): Promise<ObservedStatement> {
+  const asking = ask.call(client, { text: PROBE, rowMode: 'array', types: asText }) as Promise<{ rows: TextRows }>;
+  const { rows } = await asking;
+  const session = parseFacts(rows);
+  // To be judged with the rest: by now the value may be complete.
+  return {
+    text,
+    session: { ...session, isStrangersTransaction: session.inTransaction && begun.get(client) !== computation },
+  };
+}
