@@ -1,3 +1,4 @@
+export * from './cascade/index.js';
 export * from './core/index.js';
 export * from './decorators/index.js';
 export * from './module/index.js';

@@ -1,4 +1,5 @@
 import { Inject, Module, type DynamicModule, type MiddlewareConsumer, type NestModule } from '@nestjs/common';
+import { CascadeService } from '../cascade/cascade.service.js';
 import { CacheConfigurationError } from '../core/errors.js';
 import { CacheKeyBuilder } from '../core/keys.js';
 import { ResultCache } from '../core/result-cache.js';
@@ -69,6 +70,7 @@ const fromRegistry = <T>(provide: unknown, pick: (registry: CacheRegistry) => T)
     fromRegistry(ResultCache, ({ main }) => main.engine),
     fromRegistry(CacheKeyBuilder, ({ main }) => main.keys),
     fromRegistry(PostgresCache, ({ store }) => store),
+    fromRegistry(CascadeService, ({ main, store }) => new CascadeService(main.engine, store)),
     CacheStatusMiddleware,
     CacheLifecycle,
     EventLogger,
@@ -81,6 +83,7 @@ const fromRegistry = <T>(provide: unknown, pick: (registry: CacheRegistry) => T)
     ResultCache,
     CacheKeyBuilder,
     PostgresCache,
+    CascadeService,
     CacheRegistry,
     CacheLifecycle,
     TenantContext,

@@ -197,7 +197,7 @@ function checkCacheOptions(options: CacheOptions, where: string): void {
     );
 }
 
-function checkKeys(options: object, known: readonly string[], where: string): void {
+export function checkKeys(options: object, known: readonly string[], where: string): void {
   for (const key of Object.keys(options)) {
     if (known.includes(key)) continue;
     const like =

@@ -14,6 +14,7 @@ import {
   type StoredRow,
   type StoreStats,
 } from '../core/store.js';
+import { CascadeStore } from './cascade-store.js';
 import { Connection, type Statement, type TextRows } from './connection.js';
 import { isMissingObject, isRefusedData, isUnreachable } from './database-errors.js';
 import { install } from './installer.js';
@@ -45,6 +46,7 @@ export class PostgresCache implements CacheStore {
   private readonly readiness: Readiness;
   private readonly release: () => void;
   private closing: Promise<void> | null = null;
+  private cascadeStore: CascadeStore | undefined;
 
   /** @throws CacheConfigurationError for a wrong connection or table name. */
   constructor(private readonly options: PostgresCacheOptions) {
@@ -244,6 +246,14 @@ export class PostgresCache implements CacheStore {
       number,
     ];
     return { totalEntries, expiredEntries, tableSizeBytes, logSizeBytes };
+  }
+
+  /** The cascade rules of the database. */
+  get cascades(): CascadeStore {
+    return (this.cascadeStore ??= new CascadeStore(this.table.quoted, async (name, text, values) => {
+      await this.readiness.ready();
+      return this.run(name, text, values);
+    }));
   }
 
   /** A cache in another table of the same database, on the same pool. */
