@@ -1,9 +1,10 @@
 import { parseArgs } from 'node:util';
 import { startServer } from '@workspace/embedded-server';
+import { cascade } from './parts/cascade.js';
 import { writers } from './parts/writers.js';
 import { met, printTargets, type Target } from './targets.js';
 
-const PARTS = { writers };
+const PARTS = { cascade, writers };
 const USAGE = `npm run bench -- [${Object.keys(PARTS).join('|')}] [--quick] [--assert]`;
 
 try {

@@ -70,7 +70,7 @@ export class CascadeStore {
       'cascade_catalogue',
       'SELECT fraiseql_cache.cascade_catalogue()',
     );
-    return new Map(Object.entries(found));
+    return new Map(Object.entries(found).sort(([a], [b]) => (a < b ? -1 : 1)));
   }
 
   /** Add or change rules, in one transaction. Returns how many were not there like this already. */

@@ -72,7 +72,12 @@ BEGIN
   SELECT f.relation, f.domain, f.problem FROM found f
   UNION ALL
   SELECT DISTINCT f.relation, r.target, format('writes to the domain "%s" cascade here, and %s', f.domain, f.problem)
-    FROM found f JOIN fraiseql_cache.cascade_reach r ON r.source = f.domain WHERE f.problem IS NOT NULL AND r.target <> f.domain;
+    FROM found f JOIN fraiseql_cache.cascade_reach r ON r.source = f.domain WHERE f.problem IS NOT NULL AND r.target <> f.domain
+  UNION ALL
+  SELECT DISTINCT w.relation, x.target, 'cascade rules were changed while the triggers on their own tables were off; SELECT fraiseql_cache.compile_cascades()'
+    FROM ((SELECT * FROM fraiseql_cache.cascade_closure() EXCEPT SELECT * FROM fraiseql_cache.cascade_reach)
+          UNION ALL (SELECT * FROM fraiseql_cache.cascade_reach EXCEPT SELECT * FROM fraiseql_cache.cascade_closure())) x
+    JOIN fraiseql_cache.watched w ON w.domain = x.source;
 END $$;
 
 -- The watched domains with what rules may name: {"user": {"key": ["id"], "columns": {"id": "integer"}}}. Columns that not all
