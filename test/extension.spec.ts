@@ -304,7 +304,16 @@ describe('a dump', () => {
         `SELECT c.relname FROM pg_extension e, unnest(e.extconfig) AS d (id) JOIN pg_class c ON c.oid = d.id WHERE e.extname = 'pg_fraiseql_cache' ORDER BY 1`,
       ),
     ).toEqual(
-      ['caches', 'caches_id_seq', 'cascade_rules', 'tenant', 'watched', 'watched_id_seq'].map((relname) => ({
+      [
+        'caches',
+        'caches_id_seq',
+        'cascade_detail',
+        'cascade_detail_id_seq',
+        'cascade_rules',
+        'tenant',
+        'watched',
+        'watched_id_seq',
+      ].map((relname) => ({
         relname,
       })),
     );

@@ -50,7 +50,10 @@ export function parsePattern(
     return { target: domain, source_column: named[0]!, target_column: target.key[0]!, free_tag: null };
   }
   if (segments.length === 3 && (third === '*' || isPlaceholder(third))) {
-    const column = [second, `${second}_id`].find((name) => Object.hasOwn(target.columns, name));
+    // A denormalised table may have both, the name beside the id: the one that is compared like the source's is meant.
+    const columns = [second, `${second}_id`].filter((name) => Object.hasOwn(target.columns, name));
+    const kind = named.length > 0 ? source.columns[named[0]!] : null;
+    const column = columns.find((name) => target.columns[name] === kind) ?? columns[0];
     if (column === undefined)
       throw wrong(
         `'${pattern}': '${domain}' has no column '${second}' or '${second}_id'; it has ${list(Object.keys(target.columns))}. Rows that are reached over another domain follow from its own rules`,
