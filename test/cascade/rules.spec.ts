@@ -107,6 +107,20 @@ describe('a rule between two domains', () => {
     expect(after[1]).not.toEqual(before[1]);
   });
 
+  it('trusts a linked column only until its source gets a table that writes values another way', async () => {
+    await world.register({ source: 'user', cascadeTo: ['post:author:{id}'] });
+    const linked = { ofAuthor: posts.ofAuthor };
+    await world.sql(`CREATE TABLE old_users (id text PRIMARY KEY, name text); INSERT INTO old_users VALUES ('05')`);
+    try {
+      expect(await world.voids(linked, `SELECT fraiseql_cache.watch('old_users', 'user')`)).toEqual(['ofAuthor']);
+      await world.one.cache.purge();
+      await world.two.cache.purge();
+      expect(await world.voids(linked, `UPDATE old_users SET name = 'x'`)).toEqual(['ofAuthor']);
+    } finally {
+      await world.sql(`SELECT fraiseql_cache.unwatch('old_users'); DROP TABLE old_users`);
+    }
+  });
+
   it('does not trust a column whose values are written another way', async () => {
     await world.register({ source: 'user', cascadeTo: ['code:owner:{id}'] });
     const codes = { owned: { rows: [['code', { owner: '05' }]] as const } };

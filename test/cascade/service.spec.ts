@@ -284,6 +284,20 @@ describe('those who ask what cascades', () => {
     expect((await fresh.getStats()).avgCascadeTimeMs).toBeGreaterThan(0);
   });
 
+  it('see the time of triggers, as health does, where the server measures it', async () => {
+    const fresh = new CascadeService(world.one.cache, world.one.store);
+    expect((await world.one.store.stats()).cascadeMs).toBeUndefined();
+    await world.register(rule);
+    await world.connected(async (client) => {
+      await client.query(`SET track_functions = 'pl'`);
+      await client.query(`UPDATE users SET name = 'x' WHERE id = 5`);
+      await client.query('SELECT pg_stat_force_next_flush()');
+    });
+    const { avgCascadeTimeMs } = await fresh.getStats();
+    expect(avgCascadeTimeMs).toBeGreaterThan(0);
+    expect((await world.one.store.stats()).cascadeMs).toBe(avgCascadeTimeMs);
+  });
+
   it('see a graph with how many entries a write would void now', async () => {
     await world.sql('TRUNCATE fraiseql_cache.fraiseql_cache');
     await world.register(rule, { source: 'post', cascadeTo: ['comment', 'user:{author_id}'] });

@@ -97,6 +97,8 @@ export interface StoreStats {
   readonly expiredEntries: number;
   readonly tableSizeBytes: number;
   readonly logSizeBytes: number;
+  /** Mean milliseconds that writes take to cascade, where the database measures it. */
+  readonly cascadeMs?: number;
 }
 
 export interface PurgeResult {

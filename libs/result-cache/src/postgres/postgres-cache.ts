@@ -239,13 +239,15 @@ export class PostgresCache implements CacheStore {
   async stats(): Promise<StoreStats> {
     await this.readiness.ready();
     const [row] = await this.run('stats', this.statements.stats);
+    const cascadeMs = row!.pop();
     const [totalEntries, expiredEntries, tableSizeBytes, logSizeBytes] = row!.map(Number) as [
       number,
       number,
       number,
       number,
     ];
-    return { totalEntries, expiredEntries, tableSizeBytes, logSizeBytes };
+    const counts = { totalEntries, expiredEntries, tableSizeBytes, logSizeBytes };
+    return cascadeMs == null ? counts : { ...counts, cascadeMs: Number(cascadeMs) };
   }
 
   /** The cascade rules of the database. */

@@ -49,8 +49,17 @@ BEGIN
   DELETE FROM fraiseql_cache.cascade_sample s WHERE s.at < clock_timestamp() - interval '24 hours';
 END $$;
 
--- Of the last 24 hours. The time is that of the sources' whole trigger functions, where the server measures it
--- (track_functions = 'pl'), since it was last reset; NULL elsewhere.
+-- Mean milliseconds of the whole trigger functions of sources, where the server measures them (track_functions = 'pl'),
+-- since it was last reset; NULL elsewhere.
+CREATE FUNCTION fraiseql_cache.cascade_time() RETURNS double precision
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT sum(pg_stat_get_function_total_time(f.id)) / NULLIF(sum(pg_stat_get_function_calls(f.id)), 0)
+    FROM fraiseql_cache.watched w CROSS JOIN unnest(ARRAY['insert', 'update', 'delete', 'truncate']) AS o (operation)
+   CROSS JOIN LATERAL (SELECT to_regprocedure(format('fraiseql_cache.touch_%s_%s()', w.id, o.operation)) AS id) f
+   WHERE w.domain IN (SELECT r.source FROM fraiseql_cache.cascade_reach r);
+$$;
+
+-- Of the last 24 hours.
 CREATE FUNCTION fraiseql_cache.cascade_stats() RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   WITH counts AS (
@@ -63,10 +72,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     'totalInvalidations24h', (SELECT COALESCE(sum(c.touches), 0) FROM counts c WHERE c.source IS NULL),
     'cascadeTriggered', (SELECT COALESCE(sum(c.touches), 0) FROM counts c WHERE c.source IS NOT NULL AND c.target IS NULL),
     'avgCascadeDepth', (SELECT COALESCE(round(sum(c.depth * c.touches) / NULLIF(sum(c.touches), 0), 2), 0) FROM counts c WHERE c.target IS NOT NULL),
-    'triggerTimeMs', (SELECT sum(f.total_time) / NULLIF(sum(f.calls), 0) FROM fraiseql_cache.watched w
-                        CROSS JOIN unnest(ARRAY['insert', 'update', 'delete', 'truncate']) AS o (operation)
-                        JOIN pg_stat_user_functions f ON f.funcid = to_regprocedure(format('fraiseql_cache.touch_%s_%s()', w.id, o.operation))
-                       WHERE EXISTS (SELECT FROM fraiseql_cache.cascade_reach r WHERE r.source = w.domain)),
+    'triggerTimeMs', fraiseql_cache.cascade_time(),
     'mostFrequentCascades', (SELECT COALESCE(jsonb_agg(jsonb_build_object('pattern', p.source || ' -> ' || p.target, 'count', p.touches) ORDER BY p.touches DESC, p.source, p.target), '[]')
                                FROM (SELECT * FROM pairs ORDER BY pairs.touches DESC, pairs.source, pairs.target LIMIT 10) p));
 $$;
