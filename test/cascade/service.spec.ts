@@ -1,6 +1,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { Logger } from '@nestjs/common';
-import { CacheConfigurationError, CascadeService, fieldTags, type CascadeRule } from 'nestjs-result-cache';
+import {
+  CacheConfigurationError,
+  CascadeService,
+  CascadeStore,
+  fieldTags,
+  NotInstalledError,
+  type CascadeRule,
+} from 'nestjs-result-cache';
 import { CascadeWorld } from '../support/cascade-world.js';
 import { closeNest, startNest } from '../support/nest.js';
 
@@ -122,17 +129,27 @@ describe('rules', () => {
     await expect(world.cascade.remove({})).rejects.toThrow("remove({ source: 'user' })");
   });
 
-  it('may not be changed by a role that has no right to, which is told the statements', async () => {
-    await world.sql(
-      `DO $$ BEGIN CREATE ROLE cascade_reader LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$; GRANT USAGE ON SCHEMA fraiseql_cache TO cascade_reader`,
-    );
-    await expect(
-      world.connected((client) =>
-        client.query(
-          `SET ROLE cascade_reader; SELECT fraiseql_cache.register_cascades('[{"source": "user", "pattern": "post", "target": "post"}]')`,
-        ),
-      ),
-    ).rejects.toThrow('permission denied');
+  it('may not be changed by a role that has no right to, but registered where they are there already', async () => {
+    await world.register({ source: 'user', cascadeTo: ['post'] });
+    await world.sql(`DO $$ BEGIN CREATE ROLE cascade_reader; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+      GRANT USAGE ON SCHEMA fraiseql_cache TO cascade_reader`);
+    await world.connected(async (client) => {
+      await client.query('SET ROLE cascade_reader');
+      const asReader = new CascadeStore('fraiseql_cache.fraiseql_cache', async (_, text, values) => {
+        const { rows } = await client.query<string[]>({
+          text,
+          values,
+          rowMode: 'array',
+          types: { getTypeParser: () => String },
+        } as never);
+        return rows;
+      });
+      const there = (await asReader.rules()).map((detail) => ({ ...detail, name: '' }));
+      expect(await asReader.register(there)).toBe(0);
+      const changing = asReader.register([{ ...there[0]!, max_depth: 1 }]);
+      await expect(changing).rejects.toThrow(NotInstalledError);
+      await expect(changing).rejects.toThrow('GRANT SELECT, INSERT, UPDATE, DELETE ON fraiseql_cache.cascade_rules');
+    });
   });
 });
 

@@ -100,20 +100,26 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     FROM (SELECT DISTINCT t.domain FROM tables t) d;
 $$;
 
--- Add or change rules: [{"name", "source", "pattern", "target", "source_column", "target_column", "free_tag", "condition",
--- "columns", "max_depth"}]. Rules that are there already are left alone, and nobody waits for anybody. Runs as its caller,
+-- Which of these rules are not there like this yet: [{"name", "source", "pattern", "target", "source_column", "target_column",
+-- "free_tag", "condition", "columns", "max_depth"}]. For any role, so that one which may change nothing can see that it need not.
+CREATE FUNCTION fraiseql_cache.missing_cascades(p_rules jsonb) RETURNS SETOF fraiseql_cache.cascade_detail
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT 0, COALESCE(d.name, ''), d.source, d.pattern, d.target, d.source_column, d.target_column, d.free_tag, NULLIF(d.condition, '{}'), d.columns, d.max_depth
+    FROM jsonb_to_recordset(p_rules) AS d (name text, source text, pattern text, target text, source_column text, target_column text, free_tag text,
+                                           condition jsonb, columns text[], max_depth integer)
+   WHERE NOT EXISTS (
+     SELECT FROM fraiseql_cache.cascade_detail o WHERE o.name = COALESCE(d.name, '') AND o.source_domain = d.source AND o.pattern = d.pattern
+        AND (o.target_domain, o.source_column, o.target_column, o.free_tag, o.condition, o.columns, o.max_depth)
+            IS NOT DISTINCT FROM (d.target, d.source_column, d.target_column, d.free_tag, NULLIF(d.condition, '{}'), d.columns, d.max_depth))
+   ORDER BY d.source, d.pattern, d.name;
+$$;
+
+-- Add or change rules. Those that are there already are left alone, and then nobody waits for anybody. Runs as its caller,
 -- who must be allowed to write the two tables.
 CREATE FUNCTION fraiseql_cache.register_cascades(p_rules jsonb) RETURNS integer
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  wanted fraiseql_cache.cascade_detail[] := ARRAY(
-    SELECT ROW(0, COALESCE(d.name, ''), d.source, d.pattern, d.target, d.source_column, d.target_column, d.free_tag, NULLIF(d.condition, '{}'), d.columns, d.max_depth)::fraiseql_cache.cascade_detail
-      FROM jsonb_to_recordset(p_rules) AS d (name text, source text, pattern text, target text, source_column text, target_column text, free_tag text, condition jsonb, columns text[], max_depth integer)
-     WHERE NOT EXISTS (
-       SELECT FROM fraiseql_cache.cascade_detail o WHERE o.name = COALESCE(d.name, '') AND o.source_domain = d.source AND o.pattern = d.pattern
-          AND (o.target_domain, o.source_column, o.target_column, o.free_tag, o.condition, o.columns, o.max_depth)
-              IS NOT DISTINCT FROM (d.target, d.source_column, d.target_column, d.free_tag, NULLIF(d.condition, '{}'), d.columns, d.max_depth))
-     ORDER BY d.source, d.pattern, d.name);
+  wanted fraiseql_cache.cascade_detail[] := ARRAY(SELECT m FROM fraiseql_cache.missing_cascades(p_rules) m);
 BEGIN
   IF wanted = '{}' THEN
     RETURN 0;
