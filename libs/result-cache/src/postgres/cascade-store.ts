@@ -118,10 +118,7 @@ export class CascadeStore {
       if ((error as { code?: string }).code !== '42501') throw error;
       throw new NotInstalledError(
         `This role may not change the cascade rules (${(error as Error).message}).`,
-        [
-          'GRANT SELECT, INSERT, UPDATE, DELETE ON fraiseql_cache.cascade_rules, fraiseql_cache.cascade_detail TO …;',
-          'GRANT SELECT ON fraiseql_cache.cascade_edge TO …;',
-        ],
+        ['GRANT SELECT, INSERT, UPDATE, DELETE ON fraiseql_cache.cascade_rules, fraiseql_cache.cascade_detail TO …;'],
         { cause: error },
       );
     }
