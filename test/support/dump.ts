@@ -81,7 +81,7 @@ async function copyOver(source: pg.Pool, target: pg.PoolClient): Promise<void> {
       );
   }
   await apply(
-    `SELECT format('SELECT setval(%L, %s)', c.oid::regclass, pg_sequence_last_value(c.oid)) AS text
+    `SELECT format('SELECT setval(%L, %s, %L)', c.oid::regclass, COALESCE(pg_sequence_last_value(c.oid), 1), pg_sequence_last_value(c.oid) IS NOT NULL) AS text
        FROM pg_extension e, unnest(e.extconfig) AS x (id) JOIN pg_class c ON c.oid = x.id WHERE c.relkind = 'S'`,
   );
 
@@ -91,6 +91,6 @@ async function copyOver(source: pg.Pool, target: pg.PoolClient): Promise<void> {
   );
   await apply(
     `SELECT format('%s; ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', pg_get_triggerdef(t.oid), t.tgrelid::regclass, t.tgname) AS text
-       FROM pg_trigger t WHERE NOT t.tgisinternal AND t.tgenabled = 'A'`,
+       FROM pg_trigger t WHERE NOT t.tgisinternal AND t.tgenabled = 'A' AND NOT ${member('t.tgrelid')}`,
   );
 }

@@ -4,11 +4,12 @@ import { startEnvironment } from './environment.js';
 import { decorator } from './parts/decorator.js';
 import { fills } from './parts/fills.js';
 import { reads } from './parts/reads.js';
+import { cascade } from './parts/cascade.js';
 import { writers } from './parts/writers.js';
 import { Report } from './report.js';
 import { type Target } from './targets.js';
 
-const PARTS: Record<string, (bench: Bench) => Promise<Target[]>> = { reads, fills, decorator, writers };
+const PARTS: Record<string, (bench: Bench) => Promise<Target[]>> = { reads, fills, decorator, writers, cascade };
 const USAGE = `npm run bench -- [${Object.keys(PARTS).join('|')}] [--quick] [--assert]`;
 
 try {

@@ -27,6 +27,7 @@ const dumped = {
   '0003-watched-tables': ['watched', 'watched_id_seq'],
   '0005-caches': ['caches', 'caches_id_seq'],
   '0006-fraiseql-client': ['cascade_rules', 'tenant'],
+  '0008-cascade-rules': ['cascade_detail', 'cascade_detail_id_seq'],
 };
 
 export function extensionScripts(given = releases, migrations = readMigrations()) {

@@ -14,6 +14,7 @@ export {
   type AutoCascadeRule,
   type CascadeRegistrar,
 } from './cascade/setup-auto-cascade-rules.js';
+export * from './cascade/index.js';
 export * from './core/index.js';
 export * from './decorators/index.js';
 export * from './module/index.js';

@@ -207,7 +207,7 @@ export class Computation {
       dependencies: {
         domains: [...new Set(open.flatMap(({ domains }) => domains))],
         free: [...new Set(open.flatMap(({ free }) => free))],
-        rows: open.flatMap(({ rows }) => rows),
+        rows: open.flatMap(open.length > 1 ? toldApart : ({ rows }) => rows),
       },
     };
   }
@@ -262,4 +262,10 @@ export class Computation {
   private waitsFor(other: Computation): boolean {
     return this === other || this.awaited.some((nested) => nested.waitsFor(other));
   }
+}
+
+/** The rows of one of several declarations. What another one names says nothing about what cascades to these. */
+function toldApart({ domains, rows }: Dependencies): Dependencies['rows'] {
+  const named = [...domains, ...rows.map(([domain]) => domain)];
+  return rows.map(([domain, values, told]) => [domain, values, told ?? named]);
 }

@@ -18,9 +18,10 @@ export interface DependencyOptions {
   tags?: readonly string[];
   /**
    * Rows it was computed from, by domain and column values: `[['user', { id: 42 }]]`. Only a write to such rows makes
-   * it void. Declare it only where the computation reads no other row of that domain.
+   * it void. Declare it only where the computation reads no other row of that domain. What cascades to the domain by rule
+   * makes it void as well, unless a third element `true` says that only the rows' own columns are in the value.
    */
-  rows?: readonly (readonly [domain: string, values: RowValues])[];
+  rows?: readonly (readonly [domain: string, values: RowValues, exact?: true])[];
   /** Nothing makes it void but its TTL: it can be stale for as long as that. */
   untracked?: boolean;
   /**
@@ -131,13 +132,14 @@ function rows(given: EntryOptions['rows'], where: string): Dependencies['rows'] 
   if (given !== undefined && !Array.isArray(given))
     throw new CacheConfigurationError(`${where}: rows must be a list: rows: [['user', { id: 42 }]]`);
   for (const pair of given ?? []) {
-    const [domain, values] = Array.isArray(pair) ? (pair as [unknown, unknown]) : [undefined, undefined];
+    const [domain, values, exact] = Array.isArray(pair) ? (pair as readonly unknown[]) : [];
     const columns = typeof values === 'object' && values !== null ? Object.values(values) : [];
     if (
       typeof domain !== 'string' ||
       domain === '' ||
       UNSTORABLE.test(domain) ||
       columns.length === 0 ||
+      (exact !== undefined && exact !== true) ||
       !columns.every((value) => ['string', 'number', 'bigint'].includes(typeof value))
     )
       throw new CacheConfigurationError(

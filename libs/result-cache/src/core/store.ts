@@ -51,6 +51,16 @@ export interface ExchangeAnswer {
   readonly rows: readonly StoredRow[];
 }
 
+/**
+ * Rows of a domain with these column values. `true`: nothing else is read with them, so that cascade rules to the domain do
+ * not matter. A list: the domains named together with them, where several declarations were put together.
+ */
+export type DependedRows = readonly [
+  domain: string,
+  values: Readonly<Record<string, string | number | bigint>>,
+  told?: true | readonly string[],
+];
+
 /** What a value depends on, in the user's words; the database turns them into tags. */
 export interface Dependencies {
   /** Kinds of data: anything in them. */
@@ -58,7 +68,7 @@ export interface Dependencies {
   /** Free tags, for data that is not in the database. */
   readonly free: readonly string[];
   /** Rows of a domain with these column values. */
-  readonly rows: readonly (readonly [domain: string, values: Readonly<Record<string, string | number | bigint>>])[];
+  readonly rows: readonly DependedRows[];
 }
 
 export const NO_DEPENDENCIES: Dependencies = { domains: [], free: [], rows: [] };
@@ -88,6 +98,8 @@ export interface StoreStats {
   readonly expiredEntries: number;
   readonly tableSizeBytes: number;
   readonly logSizeBytes: number;
+  /** Mean milliseconds that writes take to cascade, where the database measures it. */
+  readonly cascadeMs?: number;
 }
 
 export interface PurgeResult {

@@ -5,9 +5,9 @@ import { diagnose } from './diagnosis.js';
 import { type CacheHealthOptions, checkHealthOptions } from './health-options.js';
 
 const reads = (hits: number, misses: number) => ({ hits, misses, hitRate: hits / (hits + misses || 1) });
-const stored = (expiredEntries = 0, tableSizeBytes = 0): StoreReading => ({
+const stored = (expiredEntries = 0, tableSizeBytes = 0, cascadeMs?: number): StoreReading => ({
   ok: true,
-  stats: { totalEntries: expiredEntries, expiredEntries, tableSizeBytes, logSizeBytes: 0 },
+  stats: { totalEntries: expiredEntries, expiredEntries, tableSizeBytes, logSizeBytes: 0, cascadeMs },
 });
 const check = (counters = reads(0, 0), reading = stored(), options: CacheHealthOptions = {}) =>
   diagnose(counters, reading, checkHealthOptions(options));
@@ -16,6 +16,7 @@ describe('diagnose', () => {
   it.each([
     ['expired entries', stored(10_000), stored(10_001), '10,001 expired entries'],
     ['table size', stored(0, 1_000_000_000), stored(0, 1_000_000_001), '1,000,000,001 bytes'],
+    ['time to cascade', stored(0, 0, 10), stored(0, 0, 10.1), '10.1 ms to cascade, over 10'],
   ])('finds too much beyond the default, not at it: %s', (_, fine, bad, text) => {
     expect(check(reads(0, 0), fine).problems).toEqual([]);
     expect(check(reads(0, 0), bad).problems).toEqual([expect.stringContaining(text)]);

@@ -42,7 +42,7 @@ export function diagnose(
 
   if (!reading.ok) problems.push(whyUnavailable(reading.error));
   else {
-    const { expiredEntries, tableSizeBytes } = reading.stats;
+    const { expiredEntries, tableSizeBytes, cascadeMs = 0 } = reading.stats;
     if (expiredEntries > options.maxExpiredEntries)
       problems.push(
         `${count(expiredEntries)} expired entries, over ${count(options.maxExpiredEntries)}: the purge does not run or does not keep up; shorten its interval`,
@@ -50,6 +50,10 @@ export function diagnose(
     if (tableSizeBytes > options.maxTableSizeBytes)
       problems.push(
         `the table holds ${count(tableSizeBytes)} bytes, over ${count(options.maxTableSizeBytes)}: shorten TTLs, purge more often, or VACUUM it`,
+      );
+    if (cascadeMs > options.maxCascadeMs)
+      problems.push(
+        `writes take ${cascadeMs.toFixed(1)} ms to cascade, over ${options.maxCascadeMs}: review the rules, CascadeService.getGraph() shows them`,
       );
   }
 

@@ -5,6 +5,8 @@ export interface CacheHealthOptions {
   maxExpiredEntries?: number;
   /** A larger table, indexes included, is too large: bytes. Default 1,000,000,000. */
   maxTableSizeBytes?: number;
+  /** Writes that take longer to cascade have too many rules: milliseconds. Known where the server measures functions (`track_functions = 'pl'`). Default 10. */
+  maxCascadeMs?: number;
   /** A lower share of hits, from 0 to 1, is too low. Default 0.5. */
   minHitRate?: number;
   /** Reads of this process before its hit rate is judged. Default 100. */
@@ -25,6 +27,7 @@ export type CheckedHealthOptions = Required<CacheHealthOptions>;
 const DEFAULTS: CheckedHealthOptions = {
   maxExpiredEntries: 10_000,
   maxTableSizeBytes: 1_000_000_000,
+  maxCascadeMs: 10,
   minHitRate: 0.5,
   minReads: 100,
   whenUnavailable: 'degraded',
@@ -44,7 +47,7 @@ export function checkHealthOptions(options: CacheHealthOptions = {}): CheckedHea
       `cache health: there is no option '${unknown}'; there are ${Object.keys(DEFAULTS).join(', ')}`,
     );
   const checked: CheckedHealthOptions = { ...DEFAULTS, ...given };
-  for (const option of ['maxExpiredEntries', 'maxTableSizeBytes', 'minReads', 'maxAge'] as const)
+  for (const option of ['maxExpiredEntries', 'maxTableSizeBytes', 'maxCascadeMs', 'minReads', 'maxAge'] as const)
     inRange(checked, option, 0, Number.MAX_SAFE_INTEGER);
   inRange(checked, 'minHitRate', 0, 1);
   inRange(checked, 'timeout', 0.001, 60);

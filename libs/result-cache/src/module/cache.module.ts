@@ -1,4 +1,5 @@
 import { Inject, Module, type DynamicModule, type MiddlewareConsumer, type NestModule } from '@nestjs/common';
+import { CascadeService } from '../cascade/cascade.service.js';
 import { CacheConfigurationError } from '../core/errors.js';
 import { CacheKeyBuilder } from '../core/keys.js';
 import { ResultCache } from '../core/result-cache.js';
@@ -71,6 +72,7 @@ const fromRegistry = <T>(provide: unknown, pick: (registry: CacheRegistry) => T)
     fromRegistry(ResultCache, ({ main }) => main.engine),
     fromRegistry(CacheKeyBuilder, ({ main }) => main.keys),
     fromRegistry(PostgresCache, ({ store }) => store),
+    fromRegistry(CascadeService, ({ main, store }) => new CascadeService(main.engine, store)),
     CacheStatusMiddleware,
     EntityWatch,
     CacheLifecycle,
@@ -85,6 +87,7 @@ const fromRegistry = <T>(provide: unknown, pick: (registry: CacheRegistry) => T)
     ResultCache,
     CacheKeyBuilder,
     PostgresCache,
+    CascadeService,
     CacheRegistry,
     CacheLifecycle,
     EntityWatch,

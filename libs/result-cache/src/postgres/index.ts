@@ -1,3 +1,10 @@
+export {
+  type CascadeCatalogue,
+  type CascadeDetail,
+  type CascadeFilter,
+  CascadeStore,
+  type CatalogueDomain,
+} from './cascade-store.js';
 export { type ConnectionOptions, type DataSourceLike } from './connection.js';
 export {
   Inferences,

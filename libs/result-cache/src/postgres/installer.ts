@@ -173,7 +173,7 @@ function strangersSchema(stranger: string, role: string): NotInstalledError {
   return new NotInstalledError(
     `The schema fraiseql_cache belongs to ${stranger}, neither to ${role} nor to the owner of the database.`,
     [
-      'DROP SCHEMA fraiseql_cache CASCADE; -- after a look into it: all but cascade_rules is made anew at the next start',
+      'DROP SCHEMA fraiseql_cache CASCADE; -- after a look into it: all but the cascade rules is made anew at the next start',
       `-- or, where ${stranger} is meant to own it: connect as ${stranger}, or as a member (GRANT ${quoteIdentifier(stranger)} TO …) that is no superuser`,
     ],
   );

@@ -14,6 +14,7 @@ import {
   type StoredRow,
   type StoreStats,
 } from '../core/store.js';
+import { CascadeStore } from './cascade-store.js';
 import { Connection, type Statement, type TextRows } from './connection.js';
 import { isMissingObject, isRefusedData, isUnreachable } from './database-errors.js';
 import { Inferences } from './inference/index.js';
@@ -56,6 +57,7 @@ export class PostgresCache implements CacheStore {
   private readonly watchSources: WatchSource[] = [];
   private relations: Promise<ReadonlyMap<string, WatchedRelation>> | null = null;
   private closing: Promise<void> | null = null;
+  private cascadeStore: CascadeStore | undefined;
 
   /** @throws CacheConfigurationError for a wrong connection or table name. */
   constructor(private readonly options: PostgresCacheOptions) {
@@ -298,13 +300,23 @@ export class PostgresCache implements CacheStore {
   async stats(): Promise<StoreStats> {
     await this.readiness.ready();
     const [row] = await this.run('stats', this.statements.stats);
+    const cascadeMs = row!.pop();
     const [totalEntries, expiredEntries, tableSizeBytes, logSizeBytes] = row!.map(Number) as [
       number,
       number,
       number,
       number,
     ];
-    return { totalEntries, expiredEntries, tableSizeBytes, logSizeBytes };
+    const counts = { totalEntries, expiredEntries, tableSizeBytes, logSizeBytes };
+    return cascadeMs == null ? counts : { ...counts, cascadeMs: Number(cascadeMs) };
+  }
+
+  /** The cascade rules of the database. */
+  get cascades(): CascadeStore {
+    return (this.cascadeStore ??= new CascadeStore(this.table.quoted, async (name, text, values) => {
+      await this.readiness.ready();
+      return this.run(name, text, values);
+    }));
   }
 
   /** A cache in another table of the same database, on the same pool. */

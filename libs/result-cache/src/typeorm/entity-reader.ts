@@ -9,7 +9,7 @@ import {
   type SelectQueryBuilder,
 } from 'typeorm';
 import { CacheConfigurationError } from '../core/errors.js';
-import { type Policy } from '../core/policy.js';
+import { type EntryOptions, type Policy } from '../core/policy.js';
 import { type Dependencies } from '../core/store.js';
 import { transactions } from '../core/transactions.js';
 import { ClassRegistry, type Class } from '../core/values/index.js';
@@ -18,7 +18,6 @@ import { PostgresCache } from '../postgres/postgres-cache.js';
 import { learnClasses } from './entity-classes.js';
 import { builtFootprint, findFootprint } from './find-footprint.js';
 import { type Footprint, type Watching } from './footprint.js';
-import { tablesOf } from './inferred-tables.js';
 import { joinedRows, type RawRow } from './joined-rows.js';
 import { checkReadOptions, type EntityReadOptions } from './read-options.js';
 import { WatchedEntities } from './watched-entities.js';
@@ -47,6 +46,8 @@ interface Query {
 /** What the cache is told about one read. */
 interface Plan {
   dependencies: Dependencies;
+  /** The metadata do not account for all of it: what it reads is found from its statements when they run. */
+  infers: boolean;
   /** Every table it could depend on, as a whole. */
   domains: string[];
   footprint: Footprint;
@@ -136,13 +137,8 @@ export class EntityReader {
     const view = viewOf(this.sourceName, entity?.name ?? 'query', kind);
     const { ttl, freshness, tags, key: extra } = how;
     const registry = this.registry(view);
-    const policyOf = (dependencies: Partial<Dependencies>, discovers: boolean): Policy =>
-      engine.policy(
-        { ttl, freshness, domains: dependencies.domains, rows: dependencies.rows, tags, discovers },
-        view,
-        view,
-        registry,
-      );
+    const policyOf = (dependencies: Pick<EntryOptions, 'domains' | 'rows'>, discovers?: boolean): Policy =>
+      engine.policy({ ttl, freshness, ...dependencies, tags, discovers }, view, view, registry);
     const unknown = policyOf({}, true);
     const run = async (): Promise<T> => (await METHODS[kind](qb)) as T;
     const manager: unknown = qb.expressionMap && (qb as unknown as { queryRunner?: QueryRunner }).queryRunner;
@@ -161,15 +157,25 @@ export class EntityReader {
       }, unknown);
     }
     if (how.skipCache === true)
-      return engine.computeUncached(() => this.run<T>(query), policyOf({ domains: plan.domains }, false));
+      return engine.computeUncached(
+        () => {
+          if (plan.infers) engine.doNotKeep('it reads past the cache what only its statements tell');
+          return this.run<T>(query);
+        },
+        policyOf({ domains: plan.domains }),
+      );
 
     learnClasses(plan.entities, registry);
-    const hasOpen = plan.footprint.open.length > 0;
+    const hasOpen = !plan.infers && plan.footprint.open.length > 0;
     const compute = (): Promise<T> =>
       this.run<T>(query, async (raw) => {
         if (hasOpen) await engine.dependOn(this.discovered(plan, raw, main!.name));
       });
-    return engine.readThrough(key, compute, policyOf(plan.dependencies, hasOpen), tenantId);
+    const { domains, rows } = plan.dependencies;
+    const policy = plan.infers
+      ? policyOf({ domains: 'infer' })
+      : policyOf({ domains, rows: rows as EntryOptions['rows'] }, hasOpen);
+    return engine.readThrough(key, compute, policy, tenantId);
   }
 
   private keyOf(
@@ -194,7 +200,7 @@ export class EntityReader {
 
   /** What the query depends on, or why it cannot be cached. */
   private async plan(query: Query): Promise<Plan | Uncacheable> {
-    const { qb, sql, kind } = query;
+    const { qb, kind } = query;
     const { store } = this.cache.engine;
     const source = sourceOf(qb);
     if (!(store instanceof PostgresCache)) return new Uncacheable('the cache lives in no PostgreSQL');
@@ -213,15 +219,10 @@ export class EntityReader {
     }
     const footprint = query.footprintOf(known.watching);
     const domains = new Set<string>();
-    if (footprint.opaque !== undefined) {
-      const tables = await tablesOf(sql);
-      if (tables === null) return new Uncacheable(`${footprint.opaque}, so what it depends on cannot be told`);
-      for (const table of tables) {
-        const watched = known.byName.get(table);
-        if (watched === undefined) return new Uncacheable(notWatched(table));
-        domains.add(watched.domain);
-      }
-    }
+    const infers = footprint.opaque !== undefined;
+    // No table's write tells of it, and no key.
+    if (infers && SESSION_INPUTS.test(query.sql))
+      return new Uncacheable('its SQL reads what the connection holds (current_user, current_setting, …)');
     const all = new Set([
       ...footprint.whole,
       ...footprint.rows.map(([metadata]) => metadata),
@@ -229,8 +230,7 @@ export class EntityReader {
       ...footprint.open.flatMap(({ relation }) => relation!.junctionEntityMetadata ?? []),
     ]);
     for (const metadata of all) {
-      // A view's tables were inferred.
-      if (metadata.tableType === 'view' && footprint.opaque !== undefined) continue;
+      if (infers) break;
       const watched = known.watching(metadata);
       if (watched === undefined) return new Uncacheable(notWatched(`${metadata.tablePath} of ${metadata.name}`));
     }
@@ -242,11 +242,12 @@ export class EntityReader {
     const domainOf = (metadata: EntityMetadata): string => known.watching(metadata)!.domain;
     for (const metadata of footprint.whole) if (known.watching(metadata)) domains.add(domainOf(metadata));
     const rows = footprint.rows
-      .map(([metadata, values]) => [domainOf(metadata), values] as const)
+      .map(([metadata, values]) => [domainOf(metadata), values, true] as const)
       .filter(([domain]) => !domains.has(domain));
     const main = qb.expressionMap.mainAlias;
     return {
       dependencies: { domains: [...domains], rows, free: [] },
+      infers,
       domains: [...new Set([...domains, ...[...all].filter(known.watching).map(domainOf)])],
       footprint,
       entities: all,
@@ -276,7 +277,7 @@ export class EntityReader {
         : joinedRows(footprint, raw, main, watching);
     const domains = new Set([...found.whole].map(domainOf));
     const rows = found.rows
-      .map(([metadata, values]) => [domainOf(metadata), values] as const)
+      .map(([metadata, values]) => [domainOf(metadata), values, true] as const)
       .filter(([domain]) => !domains.has(domain) && !dependencies.domains.includes(domain));
     return { domains: [...domains], rows };
   }
@@ -315,6 +316,10 @@ export class EntityReader {
     this.logger.warn(text);
   }
 }
+
+/** What SQL can ask of the session it runs in. */
+const SESSION_INPUTS =
+  /(?<!["'\w.])(current_(user|role|setting|schemas?|catalog|database|query)|session_user|user|inet_client_\w+)(?!["'\w])/i;
 
 const METHODS: Record<Kind, (qb: SelectQueryBuilder<any>) => Promise<unknown>> = {
   find: (qb) => qb.getMany(),

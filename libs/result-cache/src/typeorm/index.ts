@@ -1,4 +1,5 @@
 export { CachedEntityRepository } from './cached-entity-repository.js';
+export { CachedEntity, cachedEntities, type CachedQueryOptions } from './cached-entity.js';
 export { CachedQuery } from './cached-query.js';
 export { type EntityReadOptions } from './read-options.js';
 export { getCachedRepositoryToken, InjectCachedRepository } from './tokens.js';

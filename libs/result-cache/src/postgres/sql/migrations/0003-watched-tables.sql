@@ -50,7 +50,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT COALESCE(jsonb_agg(u.columns ORDER BY u.rank, u.columns::text), '[]') FROM usable u;
 $$;
 
--- The source of one trigger function. Everything it needs is compiled into it: a write looks nothing up.
+-- The source of one trigger function, cascade rules included. Everything it needs is compiled into it: a write looks nothing up.
 CREATE FUNCTION fraiseql_cache.touch_source(w fraiseql_cache.watched, p_operation text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -60,6 +60,12 @@ DECLARE
   former_values text; -- the tags of a row o that r, which replaced it, no longer has
   one_row_tags text; -- row_tags where the statement changed one row
   new_tenants text; -- a query for the tenants of new rows
+  -- What cascade rules add (see 0008); NULL where there are none.
+  cascades text := fraiseql_cache.cascade_source(w, p_operation, p_operation = 'truncate');
+  many_cascades text := fraiseql_cache.cascade_source(w, p_operation, true);
+  filter text := ' WHERE t.tag IS NOT NULL';
+  by_row boolean; -- whether few rows are told one by one
+  addition text := E'\n    UNION ALL SELECT t.tag, this, NULL, NULL, NULL, NULL FROM (%s) AS t (tag)';
   -- OLD and NEW both count: a row that moves from one author to another concerns both.
   tables text[] := CASE p_operation WHEN 'insert' THEN ARRAY['new_rows'] WHEN 'delete' THEN ARRAY['old_rows']
                                     WHEN 'update' THEN ARRAY['new_rows', 'old_rows']
@@ -92,11 +98,13 @@ BEGIN
            FILTER (WHERE g.is_tenant AND 'new_rows' = ANY (tables))
     INTO any_tags, row_values, former_values, new_tenants FROM groups g;
   SELECT string_agg(format('SELECT v.tag FROM %s r CROSS JOIN LATERAL (VALUES %s) AS v (tag)', t.name, row_values), ' UNION ALL ' ORDER BY t.name)
-    INTO row_tags FROM unnest(tables) AS t (name);
+    INTO row_tags FROM unnest(tables) AS t (name) WHERE row_values IS NOT NULL;
   -- Of a single row OLD and NEW are known to belong together, and mostly they agree.
   IF p_operation = 'update' AND row_values IS NOT NULL THEN
     one_row_tags := format('SELECT v.tag FROM new_rows r CROSS JOIN old_rows o CROSS JOIN LATERAL (VALUES %s, %s) AS v (tag)', row_values, former_values);
   END IF;
+
+  by_row := p_operation <> 'truncate' AND (any_tags IS NOT NULL OR cascades IS NOT NULL);
 
   RETURN concat_ws(E'\n',
     'DECLARE',
@@ -111,20 +119,27 @@ BEGIN
       '  IF changed = 0 THEN RETURN NULL; END IF;') END,
     '  this := pg_current_xact_id()::text::bigint;',
     -- One INSERT, since every statement of a trigger costs its start. The domain's own row says who wrote.
-    CASE WHEN one_row_tags IS NOT NULL AND w.row_limit > 0 THEN E'  IF changed = 1 THEN\n' || insertion || E'\n'
-      || '    UNION ALL SELECT t.tag, this, NULL, NULL, NULL, NULL FROM (' || one_row_tags || E') AS t (tag) WHERE t.tag IS NOT NULL\n    ON CONFLICT DO NOTHING;\n'
+    CASE WHEN one_row_tags IS NOT NULL AND w.row_limit > 0 THEN E'  IF changed = 1 THEN\n' || insertion
+      || concat(replace(addition, '%s', one_row_tags) || filter, replace(addition, '%s', cascades) || filter) || E'\n    ON CONFLICT DO NOTHING;\n'
       || '    RETURN NULL;' || E'\n  END IF;' END,
-    CASE WHEN any_tags IS NOT NULL AND p_operation <> 'truncate' THEN format('  IF changed <= %s THEN', w.row_limit) || E'\n' || insertion || E'\n'
-      || '    UNION ALL SELECT t.tag, this, NULL, NULL, NULL, NULL FROM (' || row_tags || E') AS t (tag) WHERE t.tag IS NOT NULL\n    ON CONFLICT DO NOTHING;\n'
+    CASE WHEN by_row THEN format('  IF changed <= %s THEN', w.row_limit) || E'\n' || insertion
+      || concat(replace(addition, '%s', row_tags) || filter, replace(addition, '%s', cascades) || filter) || E'\n    ON CONFLICT DO NOTHING;\n'
       || '  ELSE' END,
-    insertion,
-    CASE WHEN any_tags IS NOT NULL THEN '    UNION ALL SELECT t.tag, this, NULL, NULL, NULL, NULL FROM (VALUES ' || any_tags || ') AS t (tag)' END,
-    -- Beside "some rows", which voids what needs voiding: a tenant whose first rows come in bulk gets known.
-    '    UNION ALL SELECT t.tag, this, NULL, NULL, NULL, NULL FROM (' || new_tenants || ') AS t (tag)',
+    insertion
+      -- Beside "some rows", which voids what needs voiding: a tenant whose first rows come in bulk gets known.
+      || concat(replace(addition, '%s', 'VALUES ' || any_tags), replace(addition, '%s', new_tenants), replace(addition, '%s', many_cascades)),
     '    ON CONFLICT DO NOTHING;',
-    CASE WHEN any_tags IS NOT NULL AND p_operation <> 'truncate' THEN '  END IF;' END,
+    CASE WHEN by_row THEN '  END IF;' END,
     '  RETURN NULL;',
     'END');
+END $$;
+
+CREATE FUNCTION fraiseql_cache.make_trigger_function(w fraiseql_cache.watched, p_operation text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  EXECUTE format('CREATE OR REPLACE FUNCTION fraiseql_cache.touch_%s_%s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
+    w.id, p_operation, fraiseql_cache.touch_source(w, p_operation));
+  PERFORM fraiseql_cache.bind_to_extension(format('touch_%s_%s', w.id, p_operation));
 END $$;
 
 -- A row that MERGE moves to another partition is in no transition table (PostgreSQL 15 to 18), and if nothing else changed
@@ -152,13 +167,17 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
       FROM fraiseql_cache.watched w, jsonb_array_elements(w.tag_columns) AS g (columns) WHERE w.domain = p_domain) t;
 $$;
 
+-- The same as a write that may have concerned any row: what follows by cascade rules is void too.
 CREATE FUNCTION fraiseql_cache.touch_domains(domains text[]) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT fraiseql_cache.touch(ARRAY(SELECT t.tag FROM unnest(domains) AS d (name), unnest(fraiseql_cache.domain_tags(d.name)) AS t (tag)));
-$$;
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM fraiseql_cache.touch(ARRAY(
+    SELECT t.tag FROM unnest(domains) AS d (name), unnest(fraiseql_cache.domain_tags(d.name)) AS t (tag)
+    UNION SELECT c.tag FROM unnest(domains) AS d (name), fraiseql_cache.cascaded(d.name) c));
+END $$;
 
 -- The triggers a relation should carry, and what is wrong with those it does carry (NULL where nothing is).
-CREATE FUNCTION fraiseql_cache.audit() RETURNS TABLE (relation regclass, domain text, problem text)
+CREATE FUNCTION fraiseql_cache.audit_tables() RETURNS TABLE (relation regclass, domain text, problem text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   -- Partitions and inheritance children must be watched themselves: a statement that names them fires only their own triggers.
   WITH RECURSIVE family AS (
@@ -170,7 +189,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
       WHEN c.oid IS NULL THEN format('it no longer exists; if that is meant: SELECT fraiseql_cache.unwatch(%s)', f.oid)
       WHEN w.id IS NULL THEN 'a partition or child table without triggers'
       WHEN EXISTS (SELECT FROM pg_proc p WHERE p.oid = to_regprocedure(format('fraiseql_cache.touch_%s_update()', w.id))
-                      AND p.prosrc <> fraiseql_cache.touch_source(w, 'update')) THEN 'triggers made for columns as they were before an ALTER TABLE'
+                      AND p.prosrc <> fraiseql_cache.touch_source(w, 'update')) THEN 'triggers made for columns as they were before an ALTER TABLE, or for other cascade rules'
       WHEN c.relkind = 'p' AND 2 > (SELECT count(*) FROM pg_trigger t WHERE t.tgrelid = f.oid AND t.tgenabled = 'A'
                       AND t.tgname IN ('fraiseql_cache_moving', 'fraiseql_cache_move_' || w.id)) THEN 'the triggers for rows that move between partitions are missing or not ENABLE ALWAYS'
       WHEN s.subscribed THEN 'fed by logical replication, which fires no statement triggers'
@@ -244,7 +263,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT FROM family f LEFT JOIN fraiseql_cache.watched w ON w.relation = f.oid
      WHERE w.id IS NULL OR w.domain <> p_domain OR w.tenant_column IS DISTINCT FROM p_tenant_column OR w.row_limit <> p_row_limit
         OR w.tag_columns <> fraiseql_cache.usable_tag_columns(f.oid, p_tenant_column, p_tag_columns))
-    AND NOT EXISTS (SELECT FROM fraiseql_cache.audit() a JOIN family f ON f.oid = a.relation WHERE a.problem IS NOT NULL);
+    AND NOT EXISTS (SELECT FROM fraiseql_cache.audit_tables() a JOIN family f ON f.oid = a.relation WHERE a.problem IS NOT NULL);
 $$;
 
 -- Install (or bring up to date) the triggers of one table and, if it has any, its partitions and children.
@@ -272,7 +291,7 @@ BEGIN
   wanted.tag_columns := fraiseql_cache.usable_tag_columns(p_relation, p_tenant_column, p_tag_columns);
   IF NOT EXISTS (SELECT FROM fraiseql_cache.watched w WHERE w.relation = p_relation AND w.domain = p_domain
                     AND w.tenant_column IS NOT DISTINCT FROM p_tenant_column AND w.tag_columns = wanted.tag_columns AND w.row_limit = p_row_limit)
-     OR EXISTS (SELECT FROM fraiseql_cache.audit() a WHERE a.relation = p_relation AND a.problem IS NOT NULL)
+     OR EXISTS (SELECT FROM fraiseql_cache.audit_tables() a WHERE a.relation = p_relation AND a.problem IS NOT NULL)
   THEN
     -- Tables of this domain that were dropped, to be made anew perhaps: this may be the new one.
     PERFORM fraiseql_cache.unwatch(w.relation) FROM fraiseql_cache.watched w
@@ -286,9 +305,7 @@ BEGIN
       RETURNING * INTO wanted;
 
     FOREACH operation IN ARRAY fraiseql_cache.trigger_kinds(p_relation) LOOP
-      EXECUTE format('CREATE OR REPLACE FUNCTION fraiseql_cache.touch_%s_%s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
-        wanted.id, operation, fraiseql_cache.touch_source(wanted, operation));
-      PERFORM fraiseql_cache.bind_to_extension(format('touch_%s_%s', wanted.id, operation));
+      PERFORM fraiseql_cache.make_trigger_function(wanted, operation);
       IF operation = 'move' THEN
         EXECUTE format('CREATE OR REPLACE TRIGGER fraiseql_cache_moving BEFORE UPDATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION fraiseql_cache.expect_moves()', p_relation);
         -- Copied to every partition, also to those of a partition that has one itself: hence the number in the name.

@@ -6,12 +6,15 @@ CREATE TABLE fraiseql_cache.caches (
   max_ttl    integer NOT NULL         -- seconds; the horizon may not overtake the longest life an entry can have
 );
 
--- What a reader declares it depends on, as tags: {"domains": [...], "free": [...], "rows": [[domain, {column: value}], ...]}.
--- A column tag comes with that of "some rows"; rows that cannot be named by one become the whole domain.
+-- What a reader declares it depends on, as tags: {"domains": [...], "free": [...], "rows": [[domain, {column: value}, told], ...]}.
+-- A column tag comes with that of "some rows"; rows that cannot be named by one become the whole domain. What else may
+-- show in such rows by cascade rules makes them void too, except what the reader has named itself. "told" is true where
+-- nothing but these rows was read, or lists the domains that this row's declaration names, where it holds several.
 CREATE FUNCTION fraiseql_cache.dependency_tags(p_spec jsonb) RETURNS text[]
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   tags text[] := '{}';
+  named text[] := ARRAY(SELECT jsonb_array_elements_text(p_spec -> 'domains') UNION SELECT r.pair ->> 0 FROM jsonb_array_elements(p_spec -> 'rows') AS r (pair));
   pair jsonb;
   tag text;
 BEGIN
@@ -19,12 +22,17 @@ BEGIN
     tags := tags || fraiseql_cache.domain_tag(tag);
   END LOOP;
   FOR tag IN SELECT jsonb_array_elements_text(p_spec -> 'free') LOOP
-    tags := tags || fraiseql_cache.free_tag(tag);
+    -- With that of "some free tags, not told which".
+    tags := tags || ARRAY[fraiseql_cache.free_tag(tag), '@*'];
   END LOOP;
   FOR pair IN SELECT jsonb_array_elements(p_spec -> 'rows') LOOP
     tag := fraiseql_cache.column_tag(pair ->> 0, pair -> 1);
     tags := tags || CASE WHEN tag IS NULL THEN ARRAY[fraiseql_cache.domain_tag(pair ->> 0)]
                          ELSE ARRAY[tag, left(tag, strpos(tag, '=')) || '*'] END;
+    IF tag IS NOT NULL AND pair -> 2 IS DISTINCT FROM 'true' THEN
+      tags := tags || fraiseql_cache.cascade_tags(pair ->> 0, ARRAY(SELECT jsonb_object_keys(pair -> 1)),
+        CASE jsonb_typeof(pair -> 2) WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(pair -> 2)) ELSE named END);
+    END IF;
   END LOOP;
   RETURN ARRAY(SELECT DISTINCT t.tag FROM unnest(tags) AS t (tag) ORDER BY t.tag);
 END $$;
@@ -32,18 +40,21 @@ END $$;
 -- Invalidate by hand what the same words name: as if each of these rows, or any row of these domains, had been written.
 -- Returns the transaction, which the caller may still have to commit.
 CREATE FUNCTION fraiseql_cache.invalidate(p_spec jsonb) RETURNS bigint
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT fraiseql_cache.touch(ARRAY(
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM fraiseql_cache.touch(ARRAY(
     SELECT t.tag FROM jsonb_array_elements_text(p_spec -> 'domains') AS d (name), unnest(fraiseql_cache.domain_tags(d.name)) AS t (tag)
+    UNION SELECT c.tag FROM jsonb_array_elements_text(p_spec -> 'domains') AS d (name), fraiseql_cache.cascaded(d.name) c
     UNION SELECT fraiseql_cache.free_tag(f.name) FROM jsonb_array_elements_text(p_spec -> 'free') AS f (name)
     -- Of such a row one column is known; what its other columns hold is not, so they are touched as "some rows".
     UNION SELECT n.tag FROM jsonb_array_elements(p_spec -> 'rows') AS r (pair)
       CROSS JOIN LATERAL (SELECT fraiseql_cache.column_tag(r.pair ->> 0, r.pair -> 1) AS named) c
       CROSS JOIN LATERAL (SELECT c.named AS tag UNION ALL
                           SELECT t.tag FROM unnest(fraiseql_cache.domain_tags(r.pair ->> 0)) AS t (tag)
-                           WHERE c.named IS NULL OR t.tag <> left(c.named, strpos(c.named, '=')) || '*') n));
-  SELECT pg_current_xact_id()::text::bigint;
-$$;
+                           WHERE c.named IS NULL OR t.tag <> left(c.named, strpos(c.named, '=')) || '*') n
+    UNION SELECT c.tag FROM jsonb_array_elements(p_spec -> 'rows') AS r (pair), fraiseql_cache.cascaded(r.pair ->> 0, r.pair -> 1) c));
+  RETURN pg_current_xact_id()::text::bigint;
+END $$;
 
 -- The source of a cache's store function. Whatever writes or deletes several entries locks them in the order of their
 -- keys, because two batches that share keys would otherwise deadlock.

@@ -1,11 +1,26 @@
 -- What FraiseQL's Python client calls: setup_table_invalidation, domain_version, cascade_rules.
 
+-- A write to the source counts as a write to the target. These three columns are what the client knows: what rules can say
+-- beyond stands in cascade_detail (see 0008), and a rule of the type 'detailed' says no more than its details do.
 CREATE TABLE fraiseql_cache.cascade_rules (
   source_domain text NOT NULL,
   target_domain text NOT NULL,
   rule_type     text NOT NULL DEFAULT 'invalidate',
   PRIMARY KEY (source_domain, target_domain)
 );
+
+-- What follows from the rules: the domains that a write to a source reaches, over each of the targets of its own rules.
+-- Written by compile_cascades, with the trigger functions that agree with it.
+CREATE TABLE fraiseql_cache.cascade_reach (
+  source text    NOT NULL,
+  via    text    NOT NULL,
+  target text    NOT NULL,
+  depth  integer NOT NULL,
+  -- Touched with every cascade from this source to this target, whatever rows it is about: "post.@user=*".
+  tag    text COLLATE "C" NOT NULL,
+  PRIMARY KEY (source, via, target)
+);
+CREATE INDEX cascade_reach_target_idx ON fraiseql_cache.cascade_reach (target);
 
 -- Tenants known so far, for the rows of domain_version: a view cannot answer for a tenant it has never heard of. No
 -- writer touches this table (the log names tenants as well); it is filled when a table is set up and by compaction.
@@ -50,6 +65,8 @@ SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmap
     SELECT fraiseql_cache.domain_tag(p_domain) AS tag WHERE p_tenant = 'global' OR EXISTS (SELECT FROM sources s WHERE s.prefix IS NULL)
     -- The tenant's own rows, rows not told whose, and rows of no tenant, which all of them may share.
     UNION SELECT s.prefix || v.encoded FROM sources s, unnest(ARRAY[s.value, '*', '~']) AS v (encoded)
+    -- Whose rows a cascade is about is not told.
+    UNION SELECT r.tag FROM fraiseql_cache.cascade_reach r WHERE r.target = p_domain
   )
   SELECT hashtextextended(concat_ws(' ', (SELECT i.id FROM fraiseql_cache.incarnation i WHERE i.xmin = i.born),
                                          (SELECT i.horizon FROM fraiseql_cache.incarnation i WHERE i.xmin = i.born)), 0)

@@ -49,5 +49,6 @@ BEGIN
   IF NOT pg_try_advisory_xact_lock(hashtext('fraiseql_cache.compact')) THEN
     RETURN NULL;
   END IF;
+  PERFORM fraiseql_cache.sample_cascades();
   RETURN fraiseql_cache.compact_log() + fraiseql_cache.advance_horizon();
 END $$;

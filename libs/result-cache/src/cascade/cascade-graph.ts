@@ -1,0 +1,73 @@
+import { type CascadeDetail, type CascadeTarget } from '../postgres/cascade-store.js';
+
+/** Where writes lead by the rules. */
+export interface CascadeGraph {
+  /** As a tree of text, with how many cached entries a write would make void now. */
+  readonly text: string;
+  /** As a Mermaid flow chart. */
+  readonly mermaid: string;
+}
+
+/** One write whose cascades are shown. */
+export interface GraphRoot {
+  readonly domain: string;
+  /** As the tree names it: `user:123`. */
+  readonly name: string;
+  readonly reached: readonly CascadeTarget[];
+}
+
+/** Draw rules from these roots. */
+export function drawGraph(roots: readonly GraphRoot[], rules: readonly CascadeDetail[]): CascadeGraph {
+  const text = roots.flatMap((root) => [
+    root.name,
+    ...branches(root, root.domain, rules, [root.domain], Infinity, ' '),
+  ]);
+  const ids = new Map<string, string>();
+  const node = (name: string): string => {
+    if (!ids.has(name)) ids.set(name, `n${ids.size}`);
+    return `${ids.get(name)!}["${escape(name)}"]`;
+  };
+  const shown = new Set(roots.flatMap((root) => [root.domain, ...root.reached.map(({ target }) => target ?? '')]));
+  const edges = rules
+    .filter(({ source }) => shown.has(source))
+    .map((rule) => {
+      const root = roots.find(({ domain }) => domain === rule.source);
+      const label = root === undefined ? rule.pattern : `${rule.pattern}: ${amount(countOf(root, rule))}`;
+      return `  ${node(rule.source)} -->|"${escape(label)}"| ${node(rule.target ?? rule.pattern)}`;
+    });
+  return { text: text.join('\n'), mermaid: ['graph LR', ...edges].join('\n') };
+}
+
+function branches(
+  root: GraphRoot,
+  domain: string,
+  rules: readonly CascadeDetail[],
+  path: readonly string[],
+  left: number,
+  indent: string,
+): string[] {
+  // A write does not come back to where it began, but by a rule of its own domain; and no level is drawn twice on a path.
+  const here = rules.filter(
+    ({ source, target }) =>
+      source === domain &&
+      left > 0 &&
+      (target === null ? path.length === 1 : !path.includes(target) || (path.length === 1 && target === domain)),
+  );
+  return here.flatMap((rule, index) => {
+    const last = index === here.length - 1;
+    const line = `${indent}${last ? '└' : '├'}─> ${rule.pattern} (${amount(countOf(root, rule))})`;
+    if (rule.target === null || path.includes(rule.target)) return [line];
+    const rest = Math.min(left, rule.max_depth ?? Infinity) - 1;
+    return [
+      line,
+      ...branches(root, rule.target, rules, [...path, rule.target], rest, `${indent}${last ? ' ' : '│'}    `),
+    ];
+  });
+}
+
+function countOf(root: GraphRoot, rule: CascadeDetail): number {
+  return root.reached.find(({ target }) => target === rule.target)?.entries ?? 0;
+}
+
+const amount = (entries: number): string => `${entries} ${entries === 1 ? 'entry' : 'entries'}`;
+const escape = (text: string): string => text.replaceAll('"', '#quot;');
