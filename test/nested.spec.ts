@@ -135,6 +135,30 @@ describe('a value made of another one', () => {
     expect(await outer(readInner)).toEqual(await readInner());
   });
 
+  it.each([false, true])(
+    'knows when the failure of that, which it caught, would not happen again (joined: %s)',
+    async (joined) => {
+      const failing = (): Promise<number> =>
+        one.cache.getOrSet(
+          `${key} failing`,
+          async () => {
+            const value = await read();
+            await one.cache.fence();
+            if (value === 0) throw new Error('not yet');
+            return value;
+          },
+          { domains: ['b'] },
+        );
+      const fallback = (): Promise<unknown> => outer(() => failing().catch(() => 'fallback'));
+      const first = joined ? failing().catch(() => undefined) : undefined;
+      expect(await fallback()).toBe('fallback');
+      await first;
+      await one.cache.drain();
+      await database.pool.query('UPDATE b SET v = 7');
+      expect(await fallback()).toBe(7);
+    },
+  );
+
   it('is cached for nobody if it is shared and the other one is a tenant’s', async () => {
     const ofTenant = (tenant: string) =>
       one.cache.readThrough(`${key} ${tenant}`, async () => tenant, one.cache.policy({ untracked: true }), tenant);

@@ -211,7 +211,10 @@ export class ReadPath {
   ): Promise<T> {
     const outer = Computation.current();
     const share = (): Promise<{ copy: unknown } | null> => running.share();
-    const shared = await (outer === undefined ? share() : outer.await(running, share));
+    const shared = await (outer === undefined ? share() : outer.await(running, share)).catch((error: Error) => {
+      outer?.follow(running, Infinity);
+      throw error;
+    });
     if (shared === null) return this.bypass(key, compute, policy, 'unstorable');
     this.recorder.joined(view, tenantId);
     outer?.follow(running, reply.now + policy.ttlMs);
@@ -279,6 +282,10 @@ export class ReadPath {
         storing = computation.isPending ? this.session.settle(computation.settled().then(keep)) : keep();
       }
       return value;
+    } catch (error) {
+      // Whoever catches it makes something else of it, and that depends on what was read here all the same.
+      Computation.current()?.follow(computation, Infinity);
+      throw error;
     } finally {
       // Until it is stored it can still be joined; afterwards the row takes over.
       void Promise.resolve(storing).then(() => {
