@@ -14,25 +14,31 @@ export class DomainWatch {
   private looking: Promise<void> | null = null;
   /** How often what was found was forgotten: a look from before that is worth nothing. */
   private forgotten = 0;
+  /** The value of {@link changes} from which on it was looked. */
+  private asOf = 0;
 
   constructor(
     private readonly store: CacheStore,
     private readonly onError: (operation: string, error: Error) => void,
     private readonly clock: Clock = systemClock,
+    /** Changes whenever somebody has changed what is watched: then what was found holds no longer. */
+    private readonly changes: () => number = () => 0,
   ) {}
 
   /** Whether all of these are known to be tracked, without looking. */
   areGood(domains: readonly string[]): boolean {
-    return domains.every((domain) => this.report?.get(domain) === null);
+    return this.asOf === this.changes() && domains.every((domain) => this.report?.get(domain) === null);
   }
 
   /** Whether the triggers have been looked at yet; if not, the database cannot be asked. */
   get isKnown(): boolean {
+    this.catchUp();
     return this.report !== null;
   }
 
   /** The first problem among these domains as a sentence, or `null` if all can be cached. */
   async firstProblem(domains: readonly string[]): Promise<string | null> {
+    if (this.catchUp()) await this.refresh();
     for (const domain of domains) {
       if (this.report?.get(domain) === null) continue;
       const problem = await this.problem(domain);
@@ -46,6 +52,7 @@ export class DomainWatch {
 
   /** What is wrong with a domain, `null` if nothing, `undefined` if nothing feeds it. */
   async problem(domain: string): Promise<string | null | undefined> {
+    this.catchUp();
     if (
       this.report === null ||
       (this.report.get(domain) !== null && this.clock.monotonic() - this.lookedAt > LOOK_AGAIN_MS)
@@ -59,6 +66,15 @@ export class DomainWatch {
     this.report = null;
     this.looking = null;
     this.forgotten++;
+  }
+
+  /** Forget what somebody has made void since; returns whether somebody had. */
+  private catchUp(): boolean {
+    const changes = this.changes();
+    if (this.asOf === changes) return false;
+    this.forget();
+    this.asOf = changes;
+    return true;
   }
 
   /** Look again. An unreachable database changes nothing that is known: its answers decide anyway. */

@@ -43,7 +43,7 @@ export class Session {
     const onReborn = (): void => this.domains.forget();
     this.exchange = new Exchange(store, this.touches, this.proof, clock, undefined, onError, onReborn);
     this.fills = new FillQueue(store, onError);
-    this.domains = new DomainWatch(store, onError, clock);
+    this.domains = new DomainWatch(store, onError, clock, () => this.touches.watchChanges);
   }
 
   static of(store: CacheStore, clock: Clock = systemClock): Session {

@@ -16,6 +16,8 @@ interface Touched {
 /** Tags that stand for keys rather than data: `!key`, and `~pattern` with a bare `~` beside it. */
 const KEY = '!';
 const PATTERN = '~';
+/** What tells that other tables are watched than before, or in another way, or that triggers were found missing. */
+const WATCHED = '!';
 
 /** The tag of a key itself, which deleting it touches. */
 export function keyTag(key: string): string {
@@ -50,6 +52,7 @@ export class TouchMemory {
   private lastTold = 0;
   private restarts = 0;
   private sizeAtCheckpoint = 0;
+  private watchedAnew = 0;
 
   /** @param capacity How many tags to remember; beyond it the older ones are forgotten, which raises the floor. */
   constructor(private readonly capacity = 50_000) {}
@@ -66,6 +69,11 @@ export class TouchMemory {
   /** Number of the last exchange applied. */
   get now(): number {
     return this.count;
+  }
+
+  /** Changes whenever what is known about watched tables may hold no longer. */
+  get watchChanges(): number {
+    return this.watchedAnew;
   }
 
   /** Changes whenever what was remembered became worthless: another incarnation, or a sleep beyond the horizon. */
@@ -91,6 +99,7 @@ export class TouchMemory {
     if (answer.touched === 'everything') {
       this.advance(answer);
       this.forgetAll();
+      this.watchedAnew++;
       return true;
     }
     for (const touch of answer.touched) this.remember(touch);
@@ -150,6 +159,8 @@ export class TouchMemory {
     known.newest = Math.max(known.newest, xid);
     if (settled) known.settled = Math.max(known.settled, xid);
     known.by = this.count;
+    if (tag === WATCHED) this.watchedAnew++;
+
     // The same bargain the compactor makes in the log: a settled mark in place of the older transactions.
     if (known.xids.length > MOST_XIDS) {
       known.xids.sort((a, b) => a - b);

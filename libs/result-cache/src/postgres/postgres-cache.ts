@@ -255,6 +255,7 @@ export class PostgresCache implements CacheStore {
 
   async audit(): Promise<DomainReport> {
     await this.readiness.ready();
+    this.relations = null;
     const report = new Map<string, string | null>();
     for (const [relation, domain, problem] of await this.run(
       'audit',

@@ -56,6 +56,8 @@ interface Plan {
   table: string;
   domainOf: (metadata: EntityMetadata) => string;
   watching: Watching;
+  /** Whether tables are still watched as they were when this was made. */
+  isCurrent(): Promise<boolean>;
 }
 
 /** A read that cannot be cached, and why. */
@@ -167,10 +169,13 @@ export class EntityReader {
 
     learnClasses(plan.entities, registry);
     const hasOpen = !plan.infers && plan.footprint.open.length > 0;
-    const compute = (): Promise<T> =>
-      this.run<T>(query, async (raw) => {
+    const compute = async (): Promise<T> => {
+      // By now the exchange that this value's fence comes from would have told that tables are watched in another way.
+      if (!(await plan.isCurrent())) engine.doNotKeep('what its tables are watched as has just changed');
+      return this.run<T>(query, async (raw) => {
         if (hasOpen) await engine.dependOn(this.discovered(plan, raw, main!.name));
       });
+    };
     const { domains, rows } = plan.dependencies;
     const policy = plan.infers
       ? policyOf({ domains: 'infer' })
@@ -254,6 +259,11 @@ export class EntityReader {
       table: main?.hasMetadata ? (known.tableOf.get(main.metadata) ?? '') : '',
       domainOf,
       watching: known.watching,
+      isCurrent: () =>
+        store.watchedRelations().then(
+          (relations) => relations === known.byName,
+          () => false,
+        ),
     };
   }
 

@@ -1,6 +1,6 @@
 -- How a tag is written. Triggers and readers use these functions and nothing else, so both sides always agree.
 -- "." "=" "*" are structure, "," joins the values of a composite key, "%" escapes, and a first character tells what kind
--- of tag it is: "@" a free one (or, in a value, a digest), "!" one key, "~" the keys that match a pattern (or, as a
+-- of tag it is: "@" a free one (or, in a value, a digest), "!" one key (by itself: what is watched), "~" the keys that match a pattern (or, as a
 -- tenant, no tenant: NULL).
 
 CREATE FUNCTION fraiseql_cache.tag_text(value text) RETURNS text

@@ -239,6 +239,7 @@ BEGIN
   SELECT array_agg(l.domain) INTO lost_domains FROM lost l;
   IF lost_domains IS NOT NULL THEN
     PERFORM fraiseql_cache.touch_domains(lost_domains);
+    PERFORM fraiseql_cache.touch(ARRAY['!']);
   END IF;
   WITH fine AS (
     DELETE FROM fraiseql_cache.untracked u
@@ -324,6 +325,8 @@ BEGIN
       EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER fraiseql_cache_%s', p_relation, operation);
     END LOOP;
     PERFORM fraiseql_cache.touch_domains(ARRAY[p_domain]);
+    -- Every process looks again which domains are fed.
+    PERFORM fraiseql_cache.touch(ARRAY['!']);
     done := true;
   END IF;
 
@@ -346,6 +349,7 @@ DECLARE
 BEGIN
   PERFORM pg_advisory_xact_lock(hashtext('fraiseql_cache.watch'));
   PERFORM fraiseql_cache.touch_domains(ARRAY(SELECT w.domain FROM fraiseql_cache.watched w WHERE w.relation = p_relation));
+  PERFORM fraiseql_cache.touch(ARRAY['!']);
   DELETE FROM fraiseql_cache.watched w WHERE w.relation = p_relation RETURNING * INTO gone;
   IF gone.id IS NULL THEN
     RETURN false;
