@@ -6,6 +6,8 @@ import { splitAtStars } from './pattern.js';
 /** No key is longer, in bytes as in characters; a PostgreSQL btree takes entries of about 2,700. */
 export const MAX_KEY_LENGTH = 1_000;
 
+const MOST_METHOD_HEADS = 10_000;
+
 /** The segment that marks the key of a method; a view of this name is quoted. */
 const METHOD_MARK = 'db_query';
 
@@ -82,6 +84,9 @@ export interface MutationPatternScope {
  */
 export class CacheKeyBuilder {
   private readonly root: string;
+  /** Everything of a method's keys but the hash, by method and tenant: each is checked and escaped once. */
+  private readonly methodHeads = new Map<string, Map<string | undefined, string>>();
+  private methodHeadCount = 0;
 
   /** @example new CacheKeyBuilder({ prefix: 'shop' }) */
   constructor({ prefix = 'fraiseql' }: CacheKeyBuilderOptions = {}) {
@@ -119,10 +124,26 @@ export class CacheKeyBuilder {
    * @throws CacheConfigurationError naming the argument that cannot be part of a key (a function, cycle, stream, request).
    */
   buildMethodKey(parts: MethodKeyParts | KeyedMethodKeyParts): string {
-    const method = requiredName(parts.name, 'buildMethodKey: `name`');
-    const inputs = 'key' in parts ? ownKeyText(method, parts.key) : argumentsText(method, parts.args);
-    const text = inputs + varyByText(method, parts.varyBy);
-    return `${this.head(parts.tenantId, METHOD_MARK)}:${method}:${digest('arguments', text)}`;
+    const { name, tenantId } = parts;
+    const inputs = 'key' in parts ? ownKeyText(name, parts.key) : argumentsText(name, parts.args);
+    const text = inputs + varyByText(name, parts.varyBy);
+    return this.methodHead(name, tenantId) + digest('arguments', text);
+  }
+
+  private methodHead(name: string, tenantId: string | undefined): string {
+    let ofMethod = this.methodHeads.get(name);
+    let head = ofMethod?.get(tenantId);
+    if (head !== undefined) return head;
+    head = `${this.head(tenantId, METHOD_MARK)}:${requiredName(name, 'buildMethodKey: `name`')}:`;
+    // Tenants and names may come from anywhere, and for ever.
+    if (this.methodHeadCount++ >= MOST_METHOD_HEADS) {
+      this.methodHeads.clear();
+      this.methodHeadCount = 1;
+      ofMethod = undefined;
+    }
+    if (ofMethod === undefined) this.methodHeads.set(name, (ofMethod = new Map()));
+    ofMethod.set(tenantId, head);
+    return head;
   }
 
   /**

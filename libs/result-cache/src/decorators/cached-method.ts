@@ -4,6 +4,7 @@ import { transactions } from '../core/transactions.js';
 import { type CacheService, type TenantChoice } from '../module/cache.service.js';
 import { fixedPart, type CacheResultOptions } from './cache-result-options.js';
 import { type DecoratedMethod } from '../module/decorated-methods.js';
+import { isPromise } from '../tenancy/maybe-promise.js';
 import { MethodParameters } from './method-parameters.js';
 import { type Call } from './wrap-method.js';
 
@@ -20,6 +21,10 @@ export class CachedMethod implements DecoratedMethod {
   /** A subclass is another method under the same decorator, and so is the same class in another application. */
   private readonly prepared = new WeakMap<CacheService, WeakMap<object, Prepared>>();
 
+  /** Objects whose calls were found to be in order. */
+  private readonly claimed = new WeakMap<object, { cache: CacheService; prepared: Prepared }>();
+  private readonly tenantSource: string;
+
   constructor(
     private readonly options: CacheResultOptions,
     private readonly prototype: object,
@@ -28,6 +33,7 @@ export class CachedMethod implements DecoratedMethod {
     private readonly isOpenEnded: boolean,
   ) {
     this.hasHiddenState = options?.varyBy === undefined;
+    this.tenantSource = `${where}: tenant`;
   }
 
   get cacheName(): string | undefined {
@@ -39,19 +45,48 @@ export class CachedMethod implements DecoratedMethod {
     this.claim(cache, this.prepare(cache, type), type, instance);
   }
 
-  /** Serve one call, from the cache or by running the method. */
-  async call({ cache, instance, args, proceed }: Call): Promise<unknown> {
+  /** Serve one call, from the cache or by running the method. With no promise more than it takes: it is on every hit's way. */
+  call(call: Call): Promise<unknown> {
+    try {
+      return this.serve(call);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  private serve(call: Call): Promise<unknown> {
+    const { cache, instance, args, proceed } = call;
     const { options } = this;
-    const type = instance.constructor;
-    const prepared = this.prepare(cache, type);
-    this.claim(cache, prepared, type, instance);
+    const prepared = this.ready(cache, instance);
     if (transactions.open(args) !== undefined)
       return cache.engine.computeUncached(proceed, prepared.policy, 'transaction');
     const policy = this.policyFor(prepared.policy, cache, instance, args);
-    if (options.when !== undefined && !(await options.when.apply(instance, [...args])))
-      return cache.engine.computeUncached(proceed, policy);
-    const tenantId = await cache.tenantId(this.tenant(instance, args), `${this.where}: tenant`);
-    return cache.engine.readThrough(this.keyFor(cache, prepared, instance, args, tenantId), proceed, policy, tenantId);
+    if (options.when !== undefined) return this.serveWhen(call, prepared, policy);
+    return this.read(call, prepared, policy);
+  }
+
+  private async serveWhen(call: Call, prepared: Prepared, policy: Policy): Promise<unknown> {
+    const { cache, instance, args, proceed } = call;
+    if (await this.options.when!.apply(instance, [...args])) return this.read(call, prepared, policy);
+    return cache.engine.computeUncached(proceed, policy);
+  }
+
+  private read({ cache, instance, args, proceed }: Call, prepared: Prepared, policy: Policy): Promise<unknown> {
+    const read = (tenantId: string | undefined): Promise<unknown> =>
+      cache.engine.readThrough(this.keyFor(cache, prepared, instance, args, tenantId), proceed, policy, tenantId);
+    const tenantId = cache.tenantOf(this.tenant(instance, args), this.tenantSource);
+    return isPromise(tenantId) ? Promise.resolve(tenantId).then(read) : read(tenantId);
+  }
+
+  /** What is known about the method for this object, which holds its name in keys from now on. */
+  private ready(cache: CacheService, instance: object): Prepared {
+    const known = this.claimed.get(instance);
+    if (known?.cache === cache) return known.prepared;
+    const type = instance.constructor;
+    const prepared = this.prepare(cache, type);
+    this.claim(cache, prepared, type, instance);
+    this.claimed.set(instance, { cache, prepared });
+    return prepared;
   }
 
   isNamed(name: string | symbol): boolean {
@@ -65,7 +100,7 @@ export class CachedMethod implements DecoratedMethod {
     args: readonly unknown[],
     tenant?: TenantChoice,
   ): Promise<string> {
-    const tenantId = await cache.tenantId(tenant ?? this.tenant(instance, args), `${this.where}: tenant`);
+    const tenantId = await cache.tenantId(tenant ?? this.tenant(instance, args), this.tenantSource);
     return this.keyFor(cache, this.prepare(cache, type), instance, args, tenantId);
   }
 

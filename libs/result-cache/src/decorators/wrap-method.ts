@@ -37,6 +37,7 @@ export function wrapMethod(
   target: object,
   propertyKey: string | symbol,
   descriptor: PropertyDescriptor | undefined,
+  /** Must not throw but by its promise. */
   around: (call: Call) => Promise<unknown>,
   convert?: (result: unknown) => Promise<unknown>,
 ): void {
@@ -62,7 +63,7 @@ export function wrapMethod(
     return convert === undefined ? result : convert(result);
   };
   let warned = false;
-  const wrapper: Method = async function (this: object, ...args: unknown[]): Promise<unknown> {
+  const wrapper: Method = function (this: object, ...args: unknown[]): Promise<unknown> {
     const cache = (this as Record<symbol, CacheService | undefined> | undefined)?.[property];
     // A testing module's automatic mock is no cache either.
     if (typeof cache?.engine?.readThrough !== 'function') {
@@ -74,7 +75,7 @@ export function wrapMethod(
       }
       return run(this, args);
     }
-    return around({ cache, instance: this, args, proceed: async () => run(this, args) });
+    return around({ cache, instance: this, args, proceed: () => run(this, args) });
   };
   copyAppearance(original, wrapper);
   descriptor.value = wrapper;

@@ -7,6 +7,7 @@ import { type CacheStats } from '../core/stats.js';
 import { type Dependencies, type PurgeResult, type Queryable } from '../core/store.js';
 import { transactions } from '../core/transactions.js';
 import { type Tenancy, type TenantContext } from '../tenancy/index.js';
+import { type MaybePromise } from '../tenancy/maybe-promise.js';
 import { toTenantId } from '../tenancy/tenant-id.js';
 import { absentInstance, cachedMethods, typeOf } from './method-invalidation.js';
 
@@ -239,6 +240,11 @@ export class CacheService {
    * @throws MissingTenantError, CacheConfigurationError; `source` tells in its message where the choice came from.
    */
   async tenantId(choice: TenantChoice = 'current', source = 'tenant'): Promise<string | undefined> {
+    return this.tenantOf(choice, source);
+  }
+
+  /** As {@link tenantId}; synchronous where the tenant is known without waiting, and then it throws. */
+  tenantOf(choice: TenantChoice = 'current', source = 'tenant'): MaybePromise<string | undefined> {
     if (choice === 'shared') return undefined;
     if (typeof choice === 'object' && choice !== null) return toTenantId(choice.id, source);
     if (choice !== 'current')
@@ -246,7 +252,7 @@ export class CacheService {
         `${source} is wrong; write 'current', 'shared' or a tenant's id as tenant: { id: 'acme' }`,
       );
     if (this.tenancy.mode === 'off') return undefined;
-    return this.tenancy.mode === 'required' ? this.tenants.resolveRequired() : this.tenants.resolve();
+    return this.tenancy.mode === 'required' ? this.tenants.required() : this.tenants.resolve();
   }
 
   /**
