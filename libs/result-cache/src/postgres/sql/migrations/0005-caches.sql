@@ -72,7 +72,9 @@ BEGIN
     FROM unnest(p_keys, p_values, p_types, p_tags, p_specs, p_lo, p_hi, p_open, p_incarnation, p_ttl_ms, p_tenants, p_views, p_compute_ms)
            AS u (key, value, types, tags, spec, lo, hi, open, incarnation, ttl_ms, tenant, view, compute_ms)
     CROSS JOIN LATERAL (SELECT clock_timestamp() AS cached_at, LEAST(u.ttl_ms, p_max_ttl * 1000::bigint) * interval '1 ms' AS ttl) l
-    CROSS JOIN LATERAL (SELECT CASE WHEN u.spec IS NULL THEN u.tags::text[] ELSE u.tags::text[] || fraiseql_cache.dependency_tags(u.spec::jsonb) END AS tags) n
+    CROSS JOIN LATERAL (SELECT CASE WHEN u.spec IS NULL THEN u.tags::text[] ELSE u.tags::text[] || fraiseql_cache.dependency_tags(u.spec::jsonb) END AS tags
+                          -- Not merged into the list above, where it stands twice and would be computed twice.
+                          OFFSET 0) n
     -- A fence of another incarnation, or from below the horizon, proves nothing any more.
     JOIN fraiseql_cache.current_incarnation i ON i.id = u.incarnation AND u.lo >= i.horizon
    ORDER BY u.key COLLATE "C", u.hi DESC

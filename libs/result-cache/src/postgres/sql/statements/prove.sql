@@ -4,5 +4,5 @@ SELECT NULL, fraiseql_cache.header($1::bigint, $2::bigint, $3::bigint[], $4::int
 UNION ALL
 SELECT c.cache_key, c.proof, c.value_types, c.cache_value::text
   FROM :table c
- WHERE c.cache_key = ANY ($5::text[]) AND c.expires_at > now()
+ WHERE c.cache_key = ANY ((SELECT $5::text[])::text[]) AND c.expires_at > now()
    AND fraiseql_cache.untouched(c.tags || ARRAY['!' || c.cache_key, '~'], c.lo, c.hi, c.open)
