@@ -240,3 +240,10 @@ describe('the core path', () => {
     }
   });
 });
+
+it.each<[string, (options: object) => Promise<unknown>]>([
+  ['getOrSet', (options) => one.cache.getOrSet('k', async () => 1, { domains: ['user'], ...options })],
+  ['set', (options) => one.cache.set('k', 1, { untracked: true, ...options })],
+])('%s refuses an option that there is not, and names the one that was meant', async (_, call) => {
+  await expect(call({ TTL: 5 })).rejects.toThrow("there is no option 'TTL'; did you mean 'ttl'?");
+});

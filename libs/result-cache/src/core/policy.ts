@@ -45,6 +45,20 @@ export interface EntryOptions extends DependencyOptions {
   classes?: readonly Class[];
 }
 
+/** The options of an entry; `set` has one more. */
+export const ENTRY_KEYS: readonly string[] = [
+  'domains',
+  'tags',
+  'rows',
+  'untracked',
+  'discovers',
+  'ttl',
+  'freshness',
+  'view',
+  'tenantId',
+  'classes',
+];
+
 /** Options checked once and turned into what the engine needs. Made per decorated method, or per call. */
 export class Policy {
   readonly ttlMs: number;

@@ -9,7 +9,8 @@ import { withOneFence } from './operation.js';
 import { storableKey, storablePattern } from './raw-key.js';
 import { ReadPath } from './read-path.js';
 import { Recorder } from './recorder.js';
-import { Policy, saysWhenVoid, type EntryOptions } from './policy.js';
+import { checkKeys } from './option-keys.js';
+import { ENTRY_KEYS, Policy, saysWhenVoid, type EntryOptions } from './policy.js';
 import { Session } from './session.js';
 import { type CacheStats } from './stats.js';
 import { type CacheStore, type Dependencies, type PurgeResult, type Queryable } from './store.js';
@@ -124,6 +125,7 @@ export class ResultCache {
    * @throws CacheConfigurationError
    */
   policy(options: EntryOptions, view?: string, where?: string, registry?: ClassRegistry): Policy {
+    checkKeys(options, ENTRY_KEYS, where ?? view ?? 'the cached value');
     if (this.tracks && !saysWhenVoid(options))
       throw new CacheConfigurationError(
         `${where ?? view ?? 'the cached value'} says nothing about what it depends on; write domains: ['user'] (the kinds of data it reads), tags: [...], or untracked: true to accept staleness up to the TTL`,
@@ -257,7 +259,7 @@ export class ResultCache {
   /** Store several values at once; see {@link set}. Returns how many were stored. */
   async setMany(
     entries: Iterable<readonly [key: string, value: unknown]>,
-    options: SetOptions = { untracked: true },
+    { fence: given, ...options }: SetOptions = { untracked: true },
   ): Promise<number> {
     if (options.domains === 'infer')
       throw new CacheConfigurationError(
@@ -266,7 +268,7 @@ export class ResultCache {
     const dependent = [options.domains, options.tags, options.rows].some(
       (list) => list !== undefined && list.length > 0,
     );
-    if (dependent && options.fence === undefined)
+    if (dependent && given === undefined)
       throw new CacheConfigurationError(
         'set: a value with domains, tags or rows needs the fence taken before it was computed: const fence = await cache.fence(); …compute…; set(key, value, { …, fence }). Or use getOrSet, which does it',
       );
@@ -278,7 +280,7 @@ export class ResultCache {
     }));
     if (encoded.length === 0 || (await this.reads.whyBypassed(policy)) !== null) return 0;
     const keys = encoded.map(({ key }) => key);
-    const fence = await this.renewed(keys, policy, options.fence);
+    const fence = await this.renewed(keys, policy, given);
     if (fence === null) return 0;
     const tenantId = options.tenantId ?? null;
     const stored = encoded.map(async ({ key, json, types, bytes }) => {
