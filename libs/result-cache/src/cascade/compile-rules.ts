@@ -9,14 +9,24 @@ const MOST_DEPTH = 1_000;
 
 /**
  * Turn rules into what the database holds, one row per pattern.
+ * @param only The name that all of them must have.
  * @throws CacheConfigurationError for what is wrong with a rule, and says what there is instead.
  */
-export function compileRules(rules: readonly CascadeRule[], catalogue: CascadeCatalogue): CascadeDetail[] {
+export function compileRules(
+  rules: readonly CascadeRule[],
+  catalogue: CascadeCatalogue,
+  only?: string,
+): CascadeDetail[] {
   if (!Array.isArray(rules))
     throw new CacheConfigurationError(
       "cascade: rules are a list: register([{ source: 'user', cascadeTo: ['post:author:{id}'] }])",
     );
   const details = rules.flatMap((rule, index) => compile(rule, catalogue, `cascade: rules[${index}]`));
+  const stranger = only === undefined ? undefined : details.find(({ name }) => name !== only);
+  if (stranger !== undefined)
+    throw new CacheConfigurationError(
+      `cascade: replace: '${only}' takes rules of that name only, and '${stranger.source}' → '${stranger.pattern}' has ${stranger.name === '' ? 'none' : `the name '${stranger.name}'`}; write name: '${only}'`,
+    );
   const seen = new Map<string, string>();
   for (const detail of details) {
     const key = JSON.stringify([detail.name, detail.source, detail.pattern]);
