@@ -134,7 +134,7 @@ describe('rules', () => {
     await world.cascade.register([rule, ofAuto('like', 'post:author:{id}')]);
     expect(await world.cascade.register([ofAuto('comment', 'post:author:{id}')], { replace: 'auto' })).toBe(2);
     const rules = async () =>
-      (await world.cascade.getRules()).map(({ name = '', cascadeTo }) => `${name} ${cascadeTo}`);
+      (await world.cascade.getRules()).map(({ name = '', cascadeTo }) => `${name} ${cascadeTo.join()}`);
     const left = ['auto comment', ' post:author:{id}', 'auto post:author:{id}', ' user:{id}:feed'];
     expect(await rules()).toEqual(left);
     expect((await world.sql(`SELECT FROM fraiseql_cache.cascade_rules WHERE target_domain = 'like'`)).rowCount).toBe(0);
