@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { coverage, examplesOf, pages, readFromRoot, withExamples } from '../scripts/examples.mjs';
+import { coverage, declarationOf, examplesOf, pages, readFromRoot, withExamples } from '../scripts/examples.mjs';
 
 describe('pages made of tests', () => {
   const made = pages().filter(({ text }) => text.includes('<!-- examples from: '));
@@ -19,6 +19,15 @@ describe('pages made of tests', () => {
     await expect(withExamples(page, () => "describe('one', () => { it('two', () => {}); });")).rejects.toThrow(
       "no test 'one / gone'",
     );
+  });
+
+  it('get classes, some of their members, and constants', () => {
+    const spec = '@Injectable()\nclass A {\n  /** One. */\n  one() {}\n  two = 2;\n}\nconst b = 1;';
+    expect(declarationOf(spec, 'A')).toBe(spec.split('\nconst')[0]);
+    expect(declarationOf(spec, 'A.one')).toBe('@Injectable()\nclass A {\n/** One. */\n  one() {}\n}');
+    expect(declarationOf(spec, 'b')).toBe('const b = 1;');
+    expect(() => declarationOf(spec, 'A.three')).toThrow("the class 'A' has no 'three'");
+    expect(() => declarationOf(spec, 'C')).toThrow("there is no 'C'");
   });
 
   it('get the body of a test without its indentation', () => {
