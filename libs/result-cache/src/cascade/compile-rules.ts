@@ -4,7 +4,8 @@ import { type CascadeCatalogue, type CascadeDetail, type CatalogueDomain } from 
 import { type CascadeRule } from './cascade-rule.js';
 import { list, parsePattern } from './pattern.js';
 
-const KEYS = ['source', 'cascadeTo', 'condition', 'columns', 'maxDepth', 'name'];
+/** The names of all options of a rule. */
+export const RULE_KEYS = ['source', 'cascadeTo', 'condition', 'columns', 'maxDepth', 'name'];
 const MOST_DEPTH = 1_000;
 
 /**
@@ -48,7 +49,7 @@ export function compileRules(
 function compile(rule: CascadeRule, catalogue: CascadeCatalogue, place: string): CascadeDetail[] {
   if (typeof rule !== 'object' || rule === null)
     throw new CacheConfigurationError(`${place} is no rule; write { source: 'user', cascadeTo: ['post:author:{id}'] }`);
-  checkKeys(rule, KEYS, place);
+  checkKeys(rule, RULE_KEYS, place);
   const { source: name, cascadeTo, columns, maxDepth, name: label = '' } = rule;
   if (typeof name !== 'string' || name === '')
     throw new CacheConfigurationError(`${place}: source is no domain's name; write source: 'user'`);

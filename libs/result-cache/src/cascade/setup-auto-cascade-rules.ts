@@ -44,7 +44,8 @@ export interface AutoCascade {
   rules: CascadeRule[];
 }
 
-const KNOWN = [
+/** The names of all options. */
+export const AUTO_CASCADE_KEYS = [
   'schema',
   'dataSource',
   'foreignKeys',
@@ -169,9 +170,11 @@ function check(cascade: CascadeService, options: AutoCascadeOptions): Queryable 
     );
   if (typeof options !== 'object' || options === null)
     throw new CacheConfigurationError(`${where} needs options; write { schema }, { dataSource } or both`);
-  const unknown = Object.keys(options).find((name) => !KNOWN.includes(name));
+  const unknown = Object.keys(options).find((name) => !AUTO_CASCADE_KEYS.includes(name));
   if (unknown !== undefined)
-    throw new CacheConfigurationError(`${where}: there is no option '${unknown}'; known are ${KNOWN.join(', ')}`);
+    throw new CacheConfigurationError(
+      `${where}: there is no option '${unknown}'; known are ${AUTO_CASCADE_KEYS.join(', ')}`,
+    );
   const { schema, dataSource, foreignKeys = true, name } = options;
   if (name !== undefined && (typeof name !== 'string' || name === ''))
     throw new CacheConfigurationError(`${where}: name is no non-empty text; write name: 'shop', or leave it out`);
