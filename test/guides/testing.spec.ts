@@ -59,7 +59,7 @@ beforeAll(async () => {
 beforeEach(() =>
   pool.query(`TRUNCATE users, orders; INSERT INTO users VALUES (1, 'Alice'); INSERT INTO orders VALUES (1, 1)`),
 );
-afterEach(() => jest.restoreAllMocks());
+afterEach(() => void jest.restoreAllMocks());
 afterAll(() => database.drop());
 
 /** A module with a real cache, without what a test does not need. */
