@@ -346,6 +346,7 @@ it('the graph can be drawn', async () => {
 
 it.each<[object, RegExp]>([
   [{ foreignKeys: false }, /setupAutoCascadeRules has nowhere to look; write \{ schema \}/],
+  [{ prune: true, watch: [] }, /prune would remove every rule, because no table is watched/],
   [{ name: '' }, /name is no non-empty text/],
   [{ prune: 'yes' }, /prune is neither true nor false; write prune: true/],
   [{ shema: SDL }, /there is no option 'shema'; known are schema/],

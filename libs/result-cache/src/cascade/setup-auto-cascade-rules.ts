@@ -61,7 +61,7 @@ export const AUTO_CASCADE_KEYS = [
 /**
  * Find which domains depend on which, from the GraphQL schema, TypeORM's relations and foreign keys, and register a rule
  * for each pair: `user` cascades to `post:author_id:{id}`, or to `post:*` where not all that relates them is a column.
- * The same as `CascadeService.setupAutoRules`. Call it at every start, after the tables are watched.
+ * The same as `CascadeService.setupAutoRules`. Call it at every start, when the tables are watched: in `onApplicationBootstrap`.
  *
  * @throws CacheConfigurationError for wrong options, and where a name could be that of two domains; NotInstalledError.
  * @example
@@ -81,6 +81,11 @@ export async function setupAutoCascadeRules(
   const say = (line: string): void => (verbose ? log(line) : undefined);
   const { name = 'auto', prune = false } = options;
   const tables = options.watch ?? (await watchedTables(connection ?? options.dataSource ?? cascade.catalogue));
+  // Before anything is watched nothing is found: then every rule would seem to be one too many.
+  if (prune && tables.length === 0)
+    throw new CacheConfigurationError(
+      'setupAutoCascadeRules: prune would remove every rule, because no table is watched; call it when all are: in onApplicationBootstrap',
+    );
   const names = new DomainNames(tables, options.domainOf);
   const parts = await analyze(options, connection, names, say);
   const graph = mergeDomainGraphs(...parts);
