@@ -2,7 +2,8 @@
  * Puts the code of tests into the pages that are made of it, so that no page shows what does not run.
  *
  * A page names its spec once, `<!-- examples from: test/seeds/result-caching.spec.ts -->`, and before each code block the
- * test whose body it shows, `<!-- example: Quick Start / Basic Setup -->`.
+ * test whose body it shows, `<!-- example: Quick Start / Basic Setup -->`, or what of the spec's own code: a class, perhaps
+ * with some of its members only, or a constant, `<!-- declaration: Queries.search, streamed -->`.
  *
  * `npm run docs` rewrites the pages; test/docs.spec.ts fails where one differs.
  */
@@ -44,18 +45,39 @@ function bodyOf({ body }, text) {
     .trim();
 }
 
+/** A class, function or constant at the top of a spec; `Queries.search, streamed` is the class with these members only. */
+export function declarationOf(text, wanted) {
+  const [name, members] = wanted.split('.');
+  const source = ts.createSourceFile('spec.ts', text, ts.ScriptTarget.ESNext, true);
+  const found = source.statements.find(
+    (statement) =>
+      statement.name?.text === name ||
+      (ts.isVariableStatement(statement) &&
+        statement.declarationList.declarations.some((declaration) => declaration.name.getText() === name)),
+  );
+  if (found === undefined) throw new Error(`there is no '${name}' at the top of the spec`);
+  if (members === undefined) return found.getText();
+  const chosen = members.split(', ').map((member) => {
+    const node = found.members.find((one) => one.name?.getText() === member);
+    if (node === undefined) throw new Error(`the class '${name}' has no '${member}'`);
+    return text.slice(node.getStart(source, true), node.end);
+  });
+  return `${text.slice(found.getStart(), found.members.pos)}\n${chosen.join('\n\n')}\n}`;
+}
+
 /** A page with its code blocks as its spec has them now. */
 export async function withExamples(page, readSpec) {
   const spec = /<!-- examples from: (\S+) -->/.exec(page)?.[1];
   if (spec === undefined) return page;
-  const examples = examplesOf(readSpec(spec));
+  const text = readSpec(spec);
+  const examples = examplesOf(text);
   // With less indentation more fits into a line, and the formatter looks into the pages too.
   const style = { ...(await resolveConfig(fileURLToPath(new URL('docs/page.md', root)))), parser: 'typescript' };
   let filled = '';
   let end = 0;
-  for (const block of page.matchAll(/<!-- example: (.+?) -->\n\n```ts\n([\s\S]*?)```\n/g)) {
-    const [whole, name, code] = block;
-    const body = examples.get(name);
+  for (const block of page.matchAll(/<!-- (example|declaration): (.+?) -->\n\n```ts\n([\s\S]*?)```\n/g)) {
+    const [whole, kind, name, code] = block;
+    const body = kind === 'example' ? examples.get(name) : declarationOf(text, name);
     if (body === undefined)
       throw new Error(`${spec} has no test '${name}'; it has: ${[...examples.keys()].join(', ')}`);
     const start = block.index + whole.length - code.length - '```\n'.length;

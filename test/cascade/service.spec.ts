@@ -129,6 +129,71 @@ describe('rules', () => {
     await expect(world.cascade.remove({})).rejects.toThrow("remove({ source: 'user' })");
   });
 
+  it('of a name are replaced by others in one transaction, and those of other names stay', async () => {
+    const ofAuto = (...cascadeTo: string[]): CascadeRule => ({ source: 'user', cascadeTo, name: 'auto' });
+    await world.cascade.register([rule, ofAuto('like', 'post:author:{id}')]);
+    expect(await world.cascade.register([ofAuto('comment', 'post:author:{id}')], { replace: 'auto' })).toBe(2);
+    const rules = async () =>
+      (await world.cascade.getRules()).map(({ name = '', cascadeTo }) => `${name} ${cascadeTo.join()}`);
+    const left = ['auto comment', ' post:author:{id}', 'auto post:author:{id}', ' user:{id}:feed'];
+    expect(await rules()).toEqual(left);
+    expect((await world.sql(`SELECT FROM fraiseql_cache.cascade_rules WHERE target_domain = 'like'`)).rowCount).toBe(0);
+
+    // What is there already waits for nobody, not even for who writes the source.
+    await world.connected(async (client) => {
+      await client.query('BEGIN; LOCK TABLE users IN ROW EXCLUSIVE MODE');
+      expect(await world.cascade.register([ofAuto('comment', 'post:author:{id}')], { replace: 'auto' })).toBe(0);
+    });
+    // All or nothing: a list with a mistake takes nothing away.
+    await expect(world.cascade.register([ofAuto('unknown')], { replace: 'auto' })).rejects.toThrow('no watched table');
+    expect(await rules()).toEqual(left);
+    expect(await world.cascade.register([], { replace: 'auto' })).toBe(2);
+    expect(await rules()).toEqual([' post:author:{id}', ' user:{id}:feed']);
+  });
+
+  it.each<[string, CascadeRule[], unknown, string]>([
+    ['another name', [{ ...rule, name: 'mine' }], { replace: 'auto' }, "has the name 'mine'; write name: 'auto'"],
+    ['no name', [rule], { replace: 'auto' }, "has none; write name: 'auto'"],
+    ['no text', [rule], { replace: true }, 'replace is no name of rules'],
+    ['an unknown option', [rule], { replaces: 'auto' }, "did you mean 'replace'"],
+  ])('are not replaced by those of %s', async (_, rules, options, message) => {
+    await expect(world.cascade.register(rules, options as object)).rejects.toThrow(message);
+  });
+
+  it('that two replace at once are those of the later one', async () => {
+    const ofAuto = (pattern: string): CascadeRule => ({ source: 'user', cascadeTo: [pattern], name: 'auto' });
+    await world.connected(async (client) => {
+      await client.query('BEGIN');
+      await client.query(`SELECT fraiseql_cache.register_cascades($1, 'auto')`, [
+        JSON.stringify([{ name: 'auto', source: 'user', pattern: 'like', target: 'like' }]),
+      ]);
+      const later = world.cascade.register([ofAuto('post')], { replace: 'auto' });
+      const isWaiting = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
+      while ((await world.sql(isWaiting)).rowCount === 0);
+      await client.query('COMMIT');
+      expect(await later).toBe(2);
+    });
+    expect(await world.cascade.getRules()).toEqual([ofAuto('post')]);
+    expect(await world.voids(entries, 'UPDATE users SET name = name WHERE id = 5')).toContain('ofAuthor');
+  });
+
+  it('are found from foreign keys with the cache’s own connection, and pruned only when asked to', async () => {
+    await world.sql('ALTER TABLE comments ADD CONSTRAINT post FOREIGN KEY (post_id) REFERENCES posts NOT VALID');
+    try {
+      const found: CascadeRule = { source: 'post', cascadeTo: ['comment:post_id:{id}'], name: 'auto' };
+      await world.cascade.setupAutoRules();
+      expect(await world.cascade.getRules()).toEqual([found]);
+      await world.cascade.setupAutoRules({ name: 'shop' });
+      await world.sql('ALTER TABLE comments DROP CONSTRAINT post');
+      await world.cascade.setupAutoRules();
+      expect(await world.cascade.getRules()).toEqual([found, { ...found, name: 'shop' }]);
+      await world.cascade.setupAutoRules({ prune: true });
+      expect(await world.cascade.getRules()).toEqual([{ ...found, name: 'shop' }]);
+    } finally {
+      await world.sql('ALTER TABLE comments DROP CONSTRAINT IF EXISTS post');
+    }
+  });
+
   it('may not be changed by a role that has no right to, but registered where they are there already', async () => {
     await world.register({ source: 'user', cascadeTo: ['post'] });
     await world.sql(`DO $$ BEGIN CREATE ROLE cascade_reader; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;

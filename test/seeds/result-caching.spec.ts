@@ -1,7 +1,11 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { Controller, Get, Injectable, Logger, type LoggerService } from '@nestjs/common';
+import { ApolloDriver, type ApolloDriverConfig } from '@nestjs/apollo';
+import { Controller, Get, Injectable, Logger, Module, type LoggerService } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { Context, GraphQLModule, Query, Resolver } from '@nestjs/graphql';
 import { Test } from '@nestjs/testing';
 import {
+  CachedRepository,
   CacheKeyBuilder,
   CacheModule,
   CacheLifecycle,
@@ -41,6 +45,10 @@ beforeAll(async () => {
     CREATE TABLE users (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, tenant_id text NOT NULL, name text NOT NULL,
                         email text, status text NOT NULL DEFAULT 'active', created_at timestamptz NOT NULL DEFAULT now());
     CREATE VIEW v_user AS SELECT id, tenant_id, name, email, status FROM users;
+    CREATE FUNCTION create_user(tenant_id text, name text, email text) RETURNS users LANGUAGE sql AS
+      $$ INSERT INTO users (tenant_id, name, email) VALUES ($1, $2, $3) RETURNING * $$;
+    CREATE VIEW admin_stats AS SELECT count(*)::int AS users FROM users;
+    CREATE VIEW user_stats AS SELECT id AS user_id, length(name) AS letters FROM users;
     CREATE TABLE products (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, category text, status text, sales_count int);
     INSERT INTO users (tenant_id, name) VALUES ('tenant-123', 'Alice'), ('tenant-456', 'Bob');
     INSERT INTO products (category, status, sales_count) VALUES ('books', 'published', 9), ('books', 'draft', 99);`);
@@ -63,6 +71,90 @@ beforeEach(async () => {
 /** An application with these parts, closed at the end. */
 const start = (parts: Parameters<typeof startNest>[1]): ReturnType<typeof startNest> =>
   startNest(database, { ...parts, options: { watch, tenancy: 'off', timeout: Infinity, ...parts.options } });
+
+const POOL = Symbol('POOL');
+
+/** An application with a cached repository on `pool`, its cache, and how often a find was answered from there. */
+async function open() {
+  const {
+    app,
+    drain,
+    cache: service,
+  } = await start({
+    providers: [{ provide: POOL, useValue: pool }, CachedRepository.provider(POOL)],
+    options: { watch: [...watch, { table: 'products', domain: 'product' }] },
+  });
+  const hits = async (): Promise<number> => (await service.getStats()).hits;
+  return { repository: app.get(CachedRepository), service, drain, hits };
+}
+
+describe('Quick Start', () => {
+  it('Basic Setup', async () => {
+    @Module({
+      imports: [
+        CacheModule.forRoot({
+          connection: pool, // makes its UNLOGGED table and triggers at start
+          tenancy: { mode: 'required', resolver: fromHeader('x-tenant-id') },
+          watch: [{ table: 'users', domain: 'user', tenantColumn: 'tenant_id' }],
+          defaultTtl: 300,
+          timeout: Infinity, // milliseconds a read waits for the cache; default 250
+        }),
+      ],
+      providers: [{ provide: POOL, useValue: pool }, CachedRepository.provider(POOL)],
+    })
+    class AppModule {}
+    const app = await NestFactory.create(AppModule, { logger: false });
+    await app.init();
+    const repository = app.get(CachedRepository);
+    const active = () => repository.find<{ name: string }>('v_user', { status: 'active' });
+    const ofTenant = () => app.get(TenantContext).run('tenant-123', active); // in a request: by its header
+
+    expect((await ofTenant()).map(({ name }) => name)).toEqual(['Alice']); // and no user of another tenant
+    await app.get(CacheService).engine.drain(); // until it is stored
+    await ofTenant();
+    expect(await app.get(CacheService).getStats()).toMatchObject({ hits: 1, misses: 1 });
+    await app.close();
+  });
+
+  it('FastAPI Integration', async () => {
+    @Module({
+      providers: [{ provide: POOL, useValue: pool }, CachedRepository.provider(POOL)],
+      exports: [CachedRepository],
+    })
+    class DatabaseModule {}
+
+    @Resolver()
+    class UsersResolver {
+      @Query(() => [String])
+      async users(@Context('db') db: CachedRepository) {
+        const users = await db.find<{ name: string }>('v_user', { status: 'active' });
+        return users.map(({ name }) => name);
+      }
+    }
+    const { app } = await start({
+      imports: [
+        GraphQLModule.forRootAsync<ApolloDriverConfig>({
+          driver: ApolloDriver,
+          imports: [DatabaseModule],
+          inject: [CachedRepository],
+          // The tenant need not be handed on: the repository takes it from the request.
+          useFactory: (db: CachedRepository) => ({
+            autoSchemaFile: true,
+            graphiql: false,
+            context: ({ req }: { req: object }) => ({ req, db }),
+          }),
+        }),
+      ],
+      providers: [UsersResolver],
+      options: { tenancy: { mode: 'required', resolver: fromHeader('x-tenant-id') } },
+    });
+    const ask = (tenant: string) =>
+      request(app.getHttpServer()).post('/graphql').set('x-tenant-id', tenant).send({ query: '{ users }' });
+
+    expect((await ask('tenant-123')).body).toEqual({ data: { users: ['Alice'] } });
+    expect((await ask('tenant-456')).body).toEqual({ data: { users: ['Bob'] } });
+  });
+});
 
 describe('PostgreSQL Cache Backend', () => {
   it('UNLOGGED Tables', async () => {
@@ -109,6 +201,18 @@ describe('Configuration', () => {
     expect((await resultCache.getStats()).misses).toBe(1);
   });
 
+  it('CachedRepository Options', async () => {
+    const { repository, drain, hits } = await open();
+    const active = () => repository.find('v_user', { status: 'active' }, { cacheTtl: 600 }); // ten minutes for this query
+    await active();
+    await drain();
+    await active();
+    expect(await hits()).toBe(1);
+
+    await repository.find('v_user', { status: 'active' }, { skipCache: true }); // computed, and nothing stored
+    expect(await hits()).toBe(1);
+  });
+
   it('Cache Cleanup', async () => {
     // Every five minutes by default, one process at a time; or at any moment by hand.
     const { app } = await start({ options: { purgeInterval: '5m' } });
@@ -135,6 +239,20 @@ describe('Multi-Tenant Security', () => {
       options: { tenancy: { mode: 'required', resolver: fromHeader('x-tenant-id') } },
     });
     await expect(service.getOrSet('users', async () => [], { domains: ['user'] })).rejects.toThrow('tenant');
+  });
+
+  it('The Key of a View', async () => {
+    const { app, drain } = await start({
+      providers: [{ provide: POOL, useValue: pool }, CachedRepository.provider(POOL)],
+      options: { tenancy: { mode: 'required', resolver: fromHeader('x-tenant-id') } },
+    });
+    const users = () => app.get(CachedRepository).find('v_user', { status: 'active' });
+    await app.get(TenantContext).run('tenant-123', users);
+    await drain();
+
+    const { rows } = await pool.query('SELECT cache_key FROM fraiseql_cache.fraiseql_cache');
+    expect(rows).toEqual([{ cache_key: 'fraiseql:tenant-123:users:status:active' }]);
+    await expect(users()).rejects.toThrow('tenant'); // never a key that all tenants share
   });
 
   it('Cache Key Structure', () => {
@@ -221,9 +339,40 @@ describe('Domain-Based Invalidation', () => {
     expect(Object.keys(versions)).toEqual(['user']);
     expect(cachedAt).toBeInstanceOf(Date);
   });
+
+  it('Mutation Invalidation', async () => {
+    const { repository, drain, hits } = await open();
+    const users = () => repository.find<{ name: string }>('v_user', {}, { orderBy: [['id', 'ASC']] });
+    const before = await users();
+    await drain();
+
+    // What the function writes makes void what depends on it, and so do the domains of its name: user and users.
+    await repository.executeFunction('create_user', { tenant_id: 'tenant-9', name: 'Zoe', email: 'zoe@example.com' });
+
+    expect((await users()).length).toBe(before.length + 1);
+    expect(await hits()).toBe(0);
+    await pool.query(`DELETE FROM users WHERE name = 'Zoe'`);
+  });
 });
 
 describe('Usage Patterns', () => {
+  it('Pattern 1: Repository-Level Caching', async () => {
+    const { repository, drain, hits } = await open();
+    const read = async () => {
+      const users = await repository.find<{ name: string }>('v_user', { status: 'active', name__in: ['Alice', 'Bob'] });
+      const user = await repository.findOne<{ name: string }>('v_user', { id: 1 });
+      await drain();
+      return [users.length, user?.name];
+    };
+    expect(await read()).toEqual([2, 'Alice']);
+    expect(await read()).toEqual([2, 'Alice']);
+    expect(await hits()).toBe(2);
+
+    await pool.query(`UPDATE users SET status = 'away' WHERE name = 'Bob'`); // any writer, not the repository alone
+    expect(await read()).toEqual([1, 'Alice']);
+    await pool.query(`UPDATE users SET status = 'active' WHERE name = 'Bob'`);
+  });
+
   it('Pattern 2: Explicit Cache Control', async () => {
     const tenantId = 'tenant-123';
     const key = keys.buildKey({ queryName: 'active_users', tenantId, filters: { status: 'active' }, limit: 10 });
@@ -260,6 +409,22 @@ describe('Usage Patterns', () => {
     await drain();
     await products.topProducts('books');
     expect(products.computed).toBe(1);
+  });
+
+  it('Pattern 4: Conditional Caching', async () => {
+    const { repository, drain, hits } = await open();
+    async function smartFind(view: string, filters: Record<string, unknown>, orderBy?: [string, 'ASC' | 'DESC'][]) {
+      const isLookup = Object.keys(filters).join() === 'id'; // PostgreSQL is as fast as the cache there
+      const isComplex = Object.keys(filters).length > 2 || orderBy !== undefined;
+      return repository.find(view, filters, { orderBy, cacheTtl: 300, skipCache: isLookup || !isComplex });
+    }
+    for (let round = 0; round < 2; round++) {
+      await smartFind('v_user', { id: 1 });
+      await smartFind('v_user', { status: 'active' });
+      await smartFind('v_user', { status: 'active' }, [['name', 'DESC']]);
+      await drain();
+    }
+    expect(await hits()).toBe(1); // the sorted one
   });
 });
 
@@ -400,6 +565,32 @@ describe('Best Practices', () => {
 
     const { expiresAt, cachedAt } = (await cache.getWithMetadata('categories'))!;
     expect(expiresAt.getTime() - cachedAt.getTime()).toBe(3_600_000);
+  });
+
+  it('3. Use skip_cache for Real-Time Data', async () => {
+    const { repository, drain, hits } = await open();
+    const read = async () => {
+      await repository.find('admin_stats', {}, { skipCache: true }); // never from the cache
+      await repository.find('user_stats', { user_id: 1 }, { cacheTtl: 300 });
+      await drain();
+    };
+    await read();
+    await read();
+    expect(await hits()).toBe(1);
+  });
+
+  it('4. Invalidate on Mutations', async () => {
+    const { repository, service, drain, hits } = await open();
+    const products = () => repository.find('products', { category: 'books' });
+    await products();
+    await drain();
+    // Whoever writes, the triggers do it; repository.executeFunction too. By hand for what no trigger sees:
+    await service.invalidateDomains('product');
+    await products();
+    expect(await hits()).toBe(0);
+
+    await service.set('product:list', 'of the supplier', { untracked: true });
+    expect(await service.invalidatePattern('product:*')).toBe(1); // keys of your own
   });
 
   it('5. Monitor Cache Health', async () => {

@@ -1,4 +1,5 @@
 import { type CascadeDetail, type CascadeTarget } from '../postgres/cascade-store.js';
+import { drawChart, drawTrees, type Branch } from './graph-rendering.js';
 
 /** Where writes lead by the rules. */
 export interface CascadeGraph {
@@ -18,24 +19,19 @@ export interface GraphRoot {
 
 /** Draw rules from these roots. */
 export function drawGraph(roots: readonly GraphRoot[], rules: readonly CascadeDetail[]): CascadeGraph {
-  const text = roots.flatMap((root) => [
-    root.name,
-    ...branches(root, root.domain, rules, [root.domain], Infinity, ' '),
-  ]);
-  const ids = new Map<string, string>();
-  const node = (name: string): string => {
-    if (!ids.has(name)) ids.set(name, `n${ids.size}`);
-    return `${ids.get(name)!}["${escape(name)}"]`;
-  };
   const shown = new Set(roots.flatMap((root) => [root.domain, ...root.reached.map(({ target }) => target ?? '')]));
-  const edges = rules
+  const arrows = rules
     .filter(({ source }) => shown.has(source))
     .map((rule) => {
       const root = roots.find(({ domain }) => domain === rule.source);
       const label = root === undefined ? rule.pattern : `${rule.pattern}: ${amount(countOf(root, rule))}`;
-      return `  ${node(rule.source)} -->|"${escape(label)}"| ${node(rule.target ?? rule.pattern)}`;
+      return { source: rule.source, target: rule.target ?? rule.pattern, label };
     });
-  return { text: text.join('\n'), mermaid: ['graph LR', ...edges].join('\n') };
+  const trees = roots.map((root) => ({
+    label: root.name,
+    branches: branches(root, root.domain, rules, [root.domain], Infinity),
+  }));
+  return { text: drawTrees(trees), mermaid: drawChart(arrows) };
 }
 
 function branches(
@@ -44,8 +40,7 @@ function branches(
   rules: readonly CascadeDetail[],
   path: readonly string[],
   left: number,
-  indent: string,
-): string[] {
+): Branch[] {
   // A write does not come back to where it began, but by a rule of its own domain; and no level is drawn twice on a path.
   const here = rules.filter(
     ({ source, target }) =>
@@ -53,15 +48,11 @@ function branches(
       left > 0 &&
       (target === null ? path.length === 1 : !path.includes(target) || (path.length === 1 && target === domain)),
   );
-  return here.flatMap((rule, index) => {
-    const last = index === here.length - 1;
-    const line = `${indent}${last ? '└' : '├'}─> ${rule.pattern} (${amount(countOf(root, rule))})`;
-    if (rule.target === null || path.includes(rule.target)) return [line];
+  return here.map((rule) => {
+    const label = `${rule.pattern} (${amount(countOf(root, rule))})`;
+    if (rule.target === null || path.includes(rule.target)) return { label };
     const rest = Math.min(left, rule.max_depth ?? Infinity) - 1;
-    return [
-      line,
-      ...branches(root, rule.target, rules, [...path, rule.target], rest, `${indent}${last ? ' ' : '│'}    `),
-    ];
+    return { label, branches: branches(root, rule.target, rules, [...path, rule.target], rest) };
   });
 }
 
@@ -70,4 +61,3 @@ function countOf(root: GraphRoot, rule: CascadeDetail): number {
 }
 
 const amount = (entries: number): string => `${entries} ${entries === 1 ? 'entry' : 'entries'}`;
-const escape = (text: string): string => text.replaceAll('"', '#quot;');

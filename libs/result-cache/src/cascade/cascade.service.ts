@@ -1,5 +1,6 @@
 import { type BeforeApplicationShutdown } from '@nestjs/common';
 import { CacheConfigurationError } from '../core/errors.js';
+import { checkKeys } from '../core/option-keys.js';
 import { type ResultCache } from '../core/result-cache.js';
 import { type Queryable } from '../core/store.js';
 import {
@@ -15,6 +16,7 @@ import { type CascadeRule } from './cascade-rule.js';
 import { compileRules } from './compile-rules.js';
 import { touchedFieldTags } from './field-tags.js';
 import { LazyInvalidations } from './lazy-invalidations.js';
+import { setupAutoCascadeRules, type AutoCascade, type AutoCascadeOptions } from './setup-auto-cascade-rules.js';
 import { readTarget, type CascadeTargetName, type ReadTarget } from './target.js';
 
 /** What happened in the last 24 hours, in the whole database. */
@@ -32,6 +34,12 @@ export interface CascadeStats {
   avgCascadeTimeMs: number | null;
   /** The ten most frequent pairs: `{ pattern: 'user -> post', count: 12 }`. */
   mostFrequentCascades: { pattern: string; count: number }[];
+}
+
+/** Options of {@link CascadeService.register}. */
+export interface RegisterOptions {
+  /** Remove all rules of this name that are not in the list, in the same transaction. The list holds no others then. */
+  replace?: string;
 }
 
 /**
@@ -55,16 +63,34 @@ export class CascadeService implements BeforeApplicationShutdown {
     this.store = postgres.cascades;
   }
 
+  /** The database's catalogues, read with the cache's own connection. */
+  get catalogue(): Queryable {
+    return { query: (text) => this.store.rows(text) };
+  }
+
   /**
    * Add rules, or change those of the same name, source and pattern; all or none. What is there already costs nothing, so
    * call it at every start. A change waits for open writers of the source, and voids what was cached of the targets.
    *
-   * @returns how many patterns were new or changed.
+   * @returns how many patterns were new, changed or removed.
    * @throws CacheConfigurationError for a rule that cannot be right; NotInstalledError where the role may not.
+   * @example
+   * // These, and no others of the name 'shop', in one transaction.
+   * await cascade.register([{ source: 'user', cascadeTo: ['order'], name: 'shop' }], { replace: 'shop' });
    */
-  async register(rules: readonly CascadeRule[]): Promise<number> {
-    const details = compileRules(rules, (this.known = await this.store.catalogue()));
-    return this.store.register(details);
+  async register(rules: readonly CascadeRule[], options: RegisterOptions = {}): Promise<number> {
+    const { replace } = checkRegister(options);
+    const details = compileRules(rules, (this.known = await this.store.catalogue()), replace);
+    return this.store.register(details, replace);
+  }
+
+  /**
+   * Find which domains depend on which, and register a rule for each pair: {@link setupAutoCascadeRules} with this service.
+   * Without options it goes by the foreign keys of the watched tables.
+   * @throws CacheConfigurationError; NotInstalledError
+   */
+  async setupAutoRules(options: AutoCascadeOptions = {}): Promise<AutoCascade> {
+    return setupAutoCascadeRules(this, options);
   }
 
   /**
@@ -215,6 +241,15 @@ export class CascadeService implements BeforeApplicationShutdown {
     const catalogue = (this.known = await this.store.catalogue());
     return targets.map((target) => readTarget(target as CascadeTargetName, catalogue));
   }
+}
+
+function checkRegister(options: RegisterOptions): RegisterOptions {
+  if (typeof options !== 'object' || options === null)
+    throw new CacheConfigurationError("cascade: register: the options are no object; write { replace: 'auto' }");
+  checkKeys(options, ['replace'], 'cascade: register');
+  if (options.replace !== undefined && typeof options.replace !== 'string')
+    throw new CacheConfigurationError("cascade: register: replace is no name of rules; write replace: 'auto'");
+  return options;
 }
 
 function asRule({ name, source, pattern, condition, columns, max_depth: maxDepth }: CascadeDetail): CascadeRule {

@@ -4,19 +4,30 @@ import { type CascadeCatalogue, type CascadeDetail, type CatalogueDomain } from 
 import { type CascadeRule } from './cascade-rule.js';
 import { list, parsePattern } from './pattern.js';
 
-const KEYS = ['source', 'cascadeTo', 'condition', 'columns', 'maxDepth', 'name'];
+/** The names of all options of a rule. */
+export const RULE_KEYS = ['source', 'cascadeTo', 'condition', 'columns', 'maxDepth', 'name'];
 const MOST_DEPTH = 1_000;
 
 /**
  * Turn rules into what the database holds, one row per pattern.
+ * @param only The name that all of them must have.
  * @throws CacheConfigurationError for what is wrong with a rule, and says what there is instead.
  */
-export function compileRules(rules: readonly CascadeRule[], catalogue: CascadeCatalogue): CascadeDetail[] {
+export function compileRules(
+  rules: readonly CascadeRule[],
+  catalogue: CascadeCatalogue,
+  only?: string,
+): CascadeDetail[] {
   if (!Array.isArray(rules))
     throw new CacheConfigurationError(
       "cascade: rules are a list: register([{ source: 'user', cascadeTo: ['post:author:{id}'] }])",
     );
   const details = rules.flatMap((rule, index) => compile(rule, catalogue, `cascade: rules[${index}]`));
+  const stranger = only === undefined ? undefined : details.find(({ name }) => name !== only);
+  if (stranger !== undefined)
+    throw new CacheConfigurationError(
+      `cascade: replace: '${only}' takes rules of that name only, and '${stranger.source}' → '${stranger.pattern}' has ${stranger.name === '' ? 'none' : `the name '${stranger.name}'`}; write name: '${only}'`,
+    );
   const seen = new Map<string, string>();
   for (const detail of details) {
     const key = JSON.stringify([detail.name, detail.source, detail.pattern]);
@@ -38,7 +49,7 @@ export function compileRules(rules: readonly CascadeRule[], catalogue: CascadeCa
 function compile(rule: CascadeRule, catalogue: CascadeCatalogue, place: string): CascadeDetail[] {
   if (typeof rule !== 'object' || rule === null)
     throw new CacheConfigurationError(`${place} is no rule; write { source: 'user', cascadeTo: ['post:author:{id}'] }`);
-  checkKeys(rule, KEYS, place);
+  checkKeys(rule, RULE_KEYS, place);
   const { source: name, cascadeTo, columns, maxDepth, name: label = '' } = rule;
   if (typeof name !== 'string' || name === '')
     throw new CacheConfigurationError(`${place}: source is no domain's name; write source: 'user'`);

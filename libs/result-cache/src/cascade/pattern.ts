@@ -7,6 +7,19 @@ export type PatternTarget = Pick<CascadeDetail, 'target' | 'source_column' | 'ta
 const PLACEHOLDER = /\{([^{}]+)\}/g;
 const WHOLE = { source_column: null, target_column: null, free_tag: null };
 
+/** The pattern of any row of a domain. */
+export function anyRow(domain: string): string {
+  return `${domain}:*`;
+}
+
+/** The pattern of rows by a column, or of any row where a name cannot stand in a pattern. */
+export function rowsBy(domain: string, column: string, sourceColumn: string): string {
+  // eslint-disable-next-line no-control-regex
+  return [column, sourceColumn].some((name) => /[:{}\x00-\x1f]/.test(name))
+    ? anyRow(domain)
+    : `${domain}:${column}:{${sourceColumn}}`;
+}
+
 /**
  * Read one pattern of `cascadeTo`.
  * @throws CacheConfigurationError for a pattern that means nothing, with what there is.

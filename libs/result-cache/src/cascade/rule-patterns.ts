@@ -1,5 +1,6 @@
 import { linkGroups, type ColumnLink, type DomainEdge, type EdgeEvidence } from './domain-graph.js';
 import { sameWord } from './domain-names.js';
+import { anyRow, rowsBy } from './pattern.js';
 
 /** What a write to an edge's source counts as a write to, and what kept it from being narrower. */
 export interface EdgePatterns {
@@ -13,18 +14,22 @@ export interface EdgePatterns {
  * field of another name, a table between the two), other rows may be concerned, so it is `post:*`.
  */
 export function forwardPatterns(edge: DomainEdge): EdgePatterns {
-  return patterns(edge, edge.target, ({ sourceColumn, targetColumn }) => `${targetColumn}:{${sourceColumn}}`);
+  return patterns(edge, edge.target, ({ sourceColumn, targetColumn }) =>
+    rowsBy(edge.target, targetColumn, sourceColumn),
+  );
 }
 
 /** The same from target to source: `user:id:{author_id}`. */
 export function backwardPatterns(edge: DomainEdge): EdgePatterns {
-  return patterns(edge, edge.source, ({ sourceColumn, targetColumn }) => `${sourceColumn}:{${targetColumn}}`);
+  return patterns(edge, edge.source, ({ sourceColumn, targetColumn }) =>
+    rowsBy(edge.source, sourceColumn, targetColumn),
+  );
 }
 
 function patterns(edge: DomainEdge, domain: string, write: (link: ColumnLink) => string): EdgePatterns {
   const untraced = edge.evidence.filter((evidence) => !isTraced(evidence, edge));
-  if (edge.links.length === 0 || untraced.length > 0) return { patterns: [`${domain}:*`], untraced };
-  const written = linkGroups(edge.links).map((group) => `${domain}:${write(mostTelling(group))}`);
+  if (edge.links.length === 0 || untraced.length > 0) return { patterns: [anyRow(domain)], untraced };
+  const written = linkGroups(edge.links).map((group) => write(mostTelling(group)));
   return { patterns: [...new Set(written)], untraced };
 }
 

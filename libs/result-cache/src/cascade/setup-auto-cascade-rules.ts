@@ -3,37 +3,35 @@ import { CacheConfigurationError } from '../core/errors.js';
 import { type Queryable } from '../core/store.js';
 import { type SchemaLike } from '../graphql/schema-analyzer.js';
 import { analyzeRelations, type RelationSource } from '../typeorm/relation-analyzer.js';
+import { type CascadeRule } from './cascade-rule.js';
+import { type CascadeService } from './cascade.service.js';
 import { analyzeForeignKeys, watchedTables } from './analyzers/foreign-keys.js';
 import { mergeDomainGraphs, type DomainEdge, type DomainGraph, type GraphPart } from './domain-graph.js';
 import { DomainNames, type DomainOf, type DomainTable } from './domain-names.js';
+import { anyRow } from './pattern.js';
 import { backwardPatterns, forwardPatterns, type EdgePatterns } from './rule-patterns.js';
 
-/** A rule as it is found here; `name` marks those that were not written by hand. */
-export interface AutoCascadeRule {
-  source: string;
-  cascadeTo: string[];
-  name: string;
-}
-
-/** Whatever takes cascade rules. */
-export interface CascadeRegistrar {
-  register(rules: AutoCascadeRule[]): unknown;
-}
-
-/** Where to look for relationships, and what to make of them. At least one of the first three. */
+/** Where to look for relationships, and what to make of them. */
 export interface AutoCascadeOptions {
   /** A `GraphQLSchema` or SDL text. */
   schema?: SchemaLike | string;
   /** An initialized TypeORM `DataSource`: its relations, and the connection that foreign keys are read with. */
   dataSource?: RelationSource & Queryable;
-  /** Read foreign keys: with this connection, or with `dataSource`'s. Default: `true` where there is a `dataSource`. */
+  /** Read foreign keys: with this connection, or (`true`, the default) with `dataSource`'s or else the cache's own. */
   foreignKeys?: boolean | Queryable;
-  /** Tables and their domains. Default: what is watched in the database, where a connection is given. */
+  /** Tables and their domains. Default: what is watched in the database. */
   watch?: readonly DomainTable[];
   /** The domain of a type, entity or table where its name does not tell; `null` leaves it out. */
   domainOf?: DomainOf;
   /** Cascade from what refers to what is referred to as well: a post's write concerns its author. Default `false`. */
   bidirectional?: boolean;
+  /** What the rules are called, so that several applications on one database keep theirs apart. Default `'auto'`. */
+  name?: string;
+  /**
+   * Remove rules of this name that no longer follow, in the same transaction. Default `false`: another version of the
+   * application, or another application, may still cache by them.
+   */
+  prune?: boolean;
   /** Tell what was found, line by line. Default `false`. */
   verbose?: boolean;
   /** Where to. Default: Nest's logger. */
@@ -43,19 +41,29 @@ export interface AutoCascadeOptions {
 /** What was found, and what was made of it. */
 export interface AutoCascade {
   graph: DomainGraph;
-  rules: AutoCascadeRule[];
+  rules: CascadeRule[];
 }
 
-const KNOWN = ['schema', 'dataSource', 'foreignKeys', 'watch', 'domainOf', 'bidirectional', 'verbose', 'log'];
-
-/** The `name` of rules that were found. */
-const AUTO = 'auto';
+/** The names of all options. */
+export const AUTO_CASCADE_KEYS = [
+  'schema',
+  'dataSource',
+  'foreignKeys',
+  'watch',
+  'domainOf',
+  'bidirectional',
+  'name',
+  'prune',
+  'verbose',
+  'log',
+];
 
 /**
  * Find which domains depend on which, from the GraphQL schema, TypeORM's relations and foreign keys, and register a rule
  * for each pair: `user` cascades to `post:author_id:{id}`, or to `post:*` where not all that relates them is a column.
+ * The same as `CascadeService.setupAutoRules`. Call it at every start, when the tables are watched: in `onApplicationBootstrap`.
  *
- * @throws CacheConfigurationError for wrong options, and where a name could be that of two domains.
+ * @throws CacheConfigurationError for wrong options, and where a name could be that of two domains; NotInstalledError.
  * @example
  * await setupAutoCascadeRules(app.get(CascadeService), {
  *   schema: app.get(GraphQLSchemaHost).schema,
@@ -64,15 +72,20 @@ const AUTO = 'auto';
  * });
  */
 export async function setupAutoCascadeRules(
-  cascade: CascadeRegistrar,
-  options: AutoCascadeOptions,
+  cascade: CascadeService,
+  options: AutoCascadeOptions = {},
 ): Promise<AutoCascade> {
   const connection = check(cascade, options);
   const logger = new Logger('ResultCache');
   const { verbose = false, log = (line: string) => logger.log(line), bidirectional = false } = options;
   const say = (line: string): void => (verbose ? log(line) : undefined);
-  const readWith = connection ?? options.dataSource;
-  const tables = options.watch ?? (readWith === undefined ? [] : await watchedTables(readWith));
+  const { name = 'auto', prune = false } = options;
+  const tables = options.watch ?? (await watchedTables(connection ?? options.dataSource ?? cascade.catalogue));
+  // Before anything is watched nothing is found: then every rule would seem to be one too many.
+  if (prune && tables.length === 0)
+    throw new CacheConfigurationError(
+      'setupAutoCascadeRules: prune would remove every rule, because no table is watched; call it when all are: in onApplicationBootstrap',
+    );
   const names = new DomainNames(tables, options.domainOf);
   const parts = await analyze(options, connection, names, say);
   const graph = mergeDomainGraphs(...parts);
@@ -80,7 +93,7 @@ export async function setupAutoCascadeRules(
   for (const line of new Set(parts.flatMap(({ skipped }) => skipped))) say(`CASCADE: Skipped ${line}`);
   for (const edge of graph.edges) say(`CASCADE: Detected relationship: ${relationship(edge)}`);
   const planned = plan(graph, bidirectional, names);
-  const rules = planned.map(({ source, patterns }) => ({ source, cascadeTo: [...patterns], name: AUTO }));
+  const rules = planned.map(({ source, patterns }) => ({ source, cascadeTo: [...patterns], name }));
   say(`CASCADE: Created ${rules.length} CASCADE rules`);
   for (const [index, { source, target, patterns, untraced }] of planned.entries()) {
     say(`CASCADE: Rule ${index + 1}: ${source}:{id} cascades to ${patterns.join(', ')}`);
@@ -92,7 +105,7 @@ export async function setupAutoCascadeRules(
         `CASCADE: Rule ${index + 1} names no rows: no column accounts for ${untraced.map((one) => one.detail).join('; ')}`,
       );
   }
-  await cascade.register(rules);
+  await cascade.register(rules, prune ? { replace: name } : {});
   say('✓ CASCADE rules configured');
   return { graph, rules };
 }
@@ -132,7 +145,7 @@ function plan(
     const pair = JSON.stringify([source, target]);
     const known = rules.get(pair);
     const all = [...new Set([...(known?.patterns ?? []), ...patterns])];
-    const broad = `${target}:*`;
+    const broad = anyRow(target);
     rules.set(pair, {
       source,
       target,
@@ -154,18 +167,25 @@ function relationship({ evidence, source, target }: DomainEdge): string {
 }
 
 /** @returns what to read foreign keys with. */
-function check(cascade: CascadeRegistrar, options: AutoCascadeOptions): Queryable | undefined {
+function check(cascade: CascadeService, options: AutoCascadeOptions): Queryable | undefined {
   const where = 'setupAutoCascadeRules';
   if (typeof cascade?.register !== 'function')
     throw new CacheConfigurationError(
-      `${where}: its first argument takes the rules; write setupAutoCascadeRules(app.get(CascadeService), { schema })`,
+      `${where}: its first argument is the CascadeService; write setupAutoCascadeRules(app.get(CascadeService), { schema })`,
     );
   if (typeof options !== 'object' || options === null)
     throw new CacheConfigurationError(`${where} needs options; write { schema }, { dataSource } or both`);
-  const unknown = Object.keys(options).find((name) => !KNOWN.includes(name));
+  const unknown = Object.keys(options).find((name) => !AUTO_CASCADE_KEYS.includes(name));
   if (unknown !== undefined)
-    throw new CacheConfigurationError(`${where}: there is no option '${unknown}'; known are ${KNOWN.join(', ')}`);
-  const { schema, dataSource, foreignKeys = dataSource !== undefined } = options;
+    throw new CacheConfigurationError(
+      `${where}: there is no option '${unknown}'; known are ${AUTO_CASCADE_KEYS.join(', ')}`,
+    );
+  const { schema, dataSource, foreignKeys = true, name } = options;
+  if (name !== undefined && (typeof name !== 'string' || name === ''))
+    throw new CacheConfigurationError(`${where}: name is no non-empty text; write name: 'shop', or leave it out`);
+  for (const option of ['bidirectional', 'prune', 'verbose'] as const)
+    if (options[option] !== undefined && typeof options[option] !== 'boolean')
+      throw new CacheConfigurationError(`${where}: ${option} is neither true nor false; write ${option}: true`);
   if (
     dataSource !== undefined &&
     (!Array.isArray(dataSource.entityMetadatas) || dataSource.entityMetadatas.length === 0)
@@ -173,10 +193,11 @@ function check(cascade: CascadeRegistrar, options: AutoCascadeOptions): Queryabl
     throw new CacheConfigurationError(
       `${where}: dataSource knows no entities; give a TypeORM DataSource that is initialized`,
     );
-  const connection = foreignKeys === true ? dataSource : foreignKeys === false ? undefined : foreignKeys;
+  const connection =
+    foreignKeys === true ? (dataSource ?? cascade.catalogue) : foreignKeys === false ? undefined : foreignKeys;
   if (foreignKeys !== false && typeof connection?.query !== 'function')
     throw new CacheConfigurationError(
-      `${where}: foreignKeys needs a connection; give a dataSource, or a pg.Pool as foreignKeys`,
+      `${where}: foreignKeys is neither true nor a connection; give a dataSource, or a pg.Pool as foreignKeys`,
     );
   if (schema === undefined && dataSource === undefined && connection === undefined)
     throw new CacheConfigurationError(`${where} has nowhere to look; write { schema }, { dataSource } or both`);

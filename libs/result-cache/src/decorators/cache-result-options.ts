@@ -57,6 +57,9 @@ const KNOWN: Record<keyof CacheResultOptions, readonly [check: Check, remedy: st
   cache: [isName, "write the name of a CacheModule.forFeature: cache: 'reports'"],
 };
 
+/** The names of all options. */
+export const CACHE_RESULT_KEYS: readonly string[] = Object.keys(KNOWN);
+
 /**
  * Everything that can be known to be wrong when the class is defined.
  * @throws CacheConfigurationError with what to write instead
@@ -80,7 +83,7 @@ export function checkGivenOptions(options: CacheResultOptions, where: string): v
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(KNOWN, name))
       throw new CacheConfigurationError(
-        `${where}: there is no option '${name}'; known are ${Object.keys(KNOWN).join(', ')}`,
+        `${where}: there is no option '${name}'; known are ${CACHE_RESULT_KEYS.join(', ')}`,
       );
     const [check, remedy] = KNOWN[name as keyof CacheResultOptions];
     if (value !== undefined && !check(value))

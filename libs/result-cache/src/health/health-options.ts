@@ -24,7 +24,7 @@ export interface CacheHealthOptions {
 
 export type CheckedHealthOptions = Required<CacheHealthOptions>;
 
-const DEFAULTS: CheckedHealthOptions = {
+export const HEALTH_DEFAULTS: CheckedHealthOptions = {
   maxExpiredEntries: 10_000,
   maxTableSizeBytes: 1_000_000_000,
   maxCascadeMs: 10,
@@ -41,12 +41,12 @@ const DEFAULTS: CheckedHealthOptions = {
  */
 export function checkHealthOptions(options: CacheHealthOptions = {}): CheckedHealthOptions {
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const unknown = Object.keys(given).find((key) => !Object.hasOwn(DEFAULTS, key));
+  const unknown = Object.keys(given).find((key) => !Object.hasOwn(HEALTH_DEFAULTS, key));
   if (unknown !== undefined)
     throw new CacheConfigurationError(
-      `cache health: there is no option '${unknown}'; there are ${Object.keys(DEFAULTS).join(', ')}`,
+      `cache health: there is no option '${unknown}'; there are ${Object.keys(HEALTH_DEFAULTS).join(', ')}`,
     );
-  const checked: CheckedHealthOptions = { ...DEFAULTS, ...given };
+  const checked: CheckedHealthOptions = { ...HEALTH_DEFAULTS, ...given };
   for (const option of ['maxExpiredEntries', 'maxTableSizeBytes', 'maxCascadeMs', 'minReads', 'maxAge'] as const)
     inRange(checked, option, 0, Number.MAX_SAFE_INTEGER);
   inRange(checked, 'minHitRate', 0, 1);
@@ -67,6 +67,6 @@ function inRange(
   const value = options[option];
   if (typeof value !== 'number' || !(value >= least && value <= most))
     throw new CacheConfigurationError(
-      `cache health: ${option} ${String(value)} is not a number from ${least} to ${most}; write ${option}: ${DEFAULTS[option]}`,
+      `cache health: ${option} ${String(value)} is not a number from ${least} to ${most}; write ${option}: ${HEALTH_DEFAULTS[option]}`,
     );
 }

@@ -24,7 +24,7 @@ export interface PrometheusCacheMetricsOptions {
   timeout?: number;
 }
 
-const KNOWN: readonly (keyof PrometheusCacheMetricsOptions)[] = [
+export const METRICS_KEYS: readonly (keyof PrometheusCacheMetricsOptions)[] = [
   'registry',
   'prefix',
   'tenantLabel',
@@ -36,9 +36,11 @@ const KNOWN: readonly (keyof PrometheusCacheMetricsOptions)[] = [
 
 /** @throws CacheConfigurationError for what is unknown or out of range. */
 export function checkMetricsOptions(options: PrometheusCacheMetricsOptions): void {
-  const unknown = Object.keys(options).find((key) => !(KNOWN as readonly string[]).includes(key));
+  const unknown = Object.keys(options).find((key) => !(METRICS_KEYS as readonly string[]).includes(key));
   if (unknown !== undefined)
-    throw new CacheConfigurationError(`cache metrics: there is no option '${unknown}'; there are ${KNOWN.join(', ')}`);
+    throw new CacheConfigurationError(
+      `cache metrics: there is no option '${unknown}'; there are ${METRICS_KEYS.join(', ')}`,
+    );
   const { registry, prefix, maxLabelValues, maxAge, timeout } = options;
   if (registry !== undefined && typeof (registry as Partial<Registry>).registerMetric !== 'function')
     throw new CacheConfigurationError(

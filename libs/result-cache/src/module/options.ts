@@ -73,7 +73,8 @@ export interface NamedCacheOptions extends CacheOptions {
 /** Options of `CacheModule.forFeature`: a cache with a name, entities to watch, or both. */
 export type CacheFeatureOptions = NamedCacheOptions | EntityWatchOptions | (NamedCacheOptions & EntityWatchOptions);
 
-const CACHE_KEYS = [
+/** What each cache may have of its own. */
+export const CACHE_KEYS = [
   'tableName',
   'defaultTtl',
   'maxTtl',
@@ -85,8 +86,8 @@ const CACHE_KEYS = [
   'freshness',
   'memory',
 ] as const;
-const ROOT_KEYS = [
-  ...CACHE_KEYS,
+/** What `forRoot` takes beside them. */
+export const APPLICATION_KEYS = [
   'connection',
   'ttls',
   'tenancy',
@@ -98,7 +99,9 @@ const ROOT_KEYS = [
   'timeout',
   'purgeInterval',
   'cacheStatusHeader',
-];
+] as const;
+export const WATCH_KEYS = ['table', 'domain', 'tenantColumn', 'tagColumns'] as const;
+export const MEMORY_KEYS = ['maxEntries', 'maxBytes', 'ttl'] as const;
 
 /** The longest pause a Node timer can make; a longer one would fire at once, again and again. */
 const MOST_TIMER_MS = 2 ** 31 - 1;
@@ -113,7 +116,7 @@ export function checkRootOptions(options: CacheModuleOptions): CacheModuleOption
     throw new CacheConfigurationError(
       "CacheModule.forRoot() needs options; write CacheModule.forRoot({ connection: process.env.DATABASE_URL, tenancy: 'off' })",
     );
-  checkKeys(options, ROOT_KEYS, where);
+  checkKeys(options, [...CACHE_KEYS, ...APPLICATION_KEYS], where);
   if (options.connection === undefined || options.connection === null)
     throw new CacheConfigurationError(
       `${where}: connection is missing; write connection: process.env.DATABASE_URL (and set it), or give a pg.Pool or a TypeORM DataSource`,
@@ -166,7 +169,7 @@ function checkWatch(watch: unknown, where: string): void {
     const place = `${where}: watch[${index}]`;
     if (typeof table !== 'object' || table === null)
       throw new CacheConfigurationError(`${place} is no object; ${remedy}`);
-    checkKeys(table, ['table', 'domain', 'tenantColumn', 'tagColumns'], place);
+    checkKeys(table, WATCH_KEYS, place);
     const { table: name, domain, tenantColumn, tagColumns } = table as Record<string, unknown>;
     if (!isName(name) || !isName(domain))
       throw new CacheConfigurationError(`${place}: table and domain are needed; ${remedy}`);
@@ -268,7 +271,7 @@ function checkCacheOptions(options: CacheOptions, where: string): void {
   integer(options.maxValueBytes, `${where}: maxValueBytes`, 1, 1 << 29);
   if (options.freshness !== undefined) freshnessToMs(options.freshness, where);
   if (options.memory !== undefined && options.memory !== false) {
-    checkKeys(options.memory, ['maxEntries', 'maxBytes', 'ttl'], `${where}: memory`);
+    checkKeys(options.memory, MEMORY_KEYS, `${where}: memory`);
     integer(options.memory.maxEntries, `${where}: memory.maxEntries`, 1, 1 << 30);
     integer(options.memory.maxBytes, `${where}: memory.maxBytes`, 1, 2 ** 40);
     if (options.memory.ttl !== undefined) ttlToMs(options.memory.ttl, `${where}: memory.ttl`);

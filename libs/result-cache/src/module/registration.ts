@@ -2,7 +2,13 @@ import { CacheConfigurationError } from '../core/errors.js';
 import { type CacheModuleAsyncOptions, type CacheModuleExtras } from './cache.module-definition.js';
 
 const SOURCES = ['useFactory', 'useClass', 'useExisting'] as const;
-const ASYNC_KEYS: readonly string[] = [...SOURCES, 'inject', 'imports', 'isGlobal', 'provideInjectionTokensFrom'];
+export const ASYNC_KEYS: readonly string[] = [
+  ...SOURCES,
+  'inject',
+  'imports',
+  'isGlobal',
+  'provideInjectionTokensFrom',
+];
 
 /**
  * What Nest itself would take without a word, or answer with a riddle.

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { type TextRows } from './connection.js';
 import { NotInstalledError } from './installer.js';
 
@@ -65,6 +66,12 @@ export class CascadeStore {
     private readonly run: Run,
   ) {}
 
+  /** Rows of a statement without parameters: for reading the catalogues with the cache's own connection. */
+  async rows(text: string): Promise<unknown[]> {
+    const name = createHash('sha256').update(text).digest('hex').slice(0, 8);
+    return this.json(`catalogue_${name}`, `SELECT COALESCE(json_agg(q), '[]') FROM (\n${text}\n) q`);
+  }
+
   async catalogue(): Promise<CascadeCatalogue> {
     const found = await this.json<Record<string, CatalogueDomain>>(
       'cascade_catalogue',
@@ -73,11 +80,14 @@ export class CascadeStore {
     return new Map(Object.entries(found).sort(([a], [b]) => (a < b ? -1 : 1)));
   }
 
-  /** Add or change rules, in one transaction. Returns how many were not there like this already. */
-  async register(details: readonly CascadeDetail[]): Promise<number> {
+  /**
+   * Add or change rules, in one transaction, and in the same remove all others of the name `replace`. Returns how many were
+   * not like this already.
+   */
+  async register(details: readonly CascadeDetail[], replace?: string): Promise<number> {
     const rules = JSON.stringify(details, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
     return this.changing(() =>
-      this.json('cascade_register', 'SELECT fraiseql_cache.register_cascades($1::jsonb)', [rules]),
+      this.json('cascade_register', 'SELECT fraiseql_cache.register_cascades($1::jsonb, $2)', [rules, replace ?? null]),
     );
   }
 

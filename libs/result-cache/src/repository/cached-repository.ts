@@ -43,7 +43,8 @@ export interface FindOptions extends CallOptions {
 
 type Row = Record<string, unknown>;
 
-const FIND_KEYS = ['orderBy', 'limit', 'offset', 'cacheTtl', 'skipCache', 'tenant'];
+export const SOURCE_KEYS = ['name', 'tenantColumn'];
+export const FIND_KEYS = ['orderBy', 'limit', 'offset', 'cacheTtl', 'skipCache', 'tenant'];
 const owners = new WeakMap<CacheService, Map<string, object>>();
 
 /**
@@ -68,7 +69,7 @@ export class CachedRepository {
       throw new CacheConfigurationError(
         'CachedRepository: it reads through a pg pool or a TypeORM DataSource; write new CachedRepository(pool, cacheService)',
       );
-    checkKeys(options, ['name', 'tenantColumn'], 'CachedRepository');
+    checkKeys(options, SOURCE_KEYS, 'CachedRepository');
     const names = owners.get(cache) ?? new Map<string, object>();
     owners.set(cache, names);
     const owner = names.get(options.name ?? '');

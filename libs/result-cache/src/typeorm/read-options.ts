@@ -14,13 +14,14 @@ export interface EntityReadOptions extends Pick<EntryOptions, 'ttl' | 'freshness
   within?: EntityManager | QueryRunner;
 }
 
-const KEYS = ['ttl', 'freshness', 'tags', 'tenant', 'skipCache', 'key', 'within'];
+/** The names of all options. */
+export const READ_KEYS = ['ttl', 'freshness', 'tags', 'tenant', 'skipCache', 'key', 'within'];
 
 /** @throws CacheConfigurationError */
 export function checkReadOptions(options: EntityReadOptions, where: string): void {
   if (typeof options !== 'object' || options === null)
     throw new CacheConfigurationError(`${where}: the options are no object; write { ttl: '5m' }`);
-  checkKeys(options, KEYS, where);
+  checkKeys(options, READ_KEYS, where);
   if (options.skipCache !== undefined && typeof options.skipCache !== 'boolean')
     throw new CacheConfigurationError(`${where}: skipCache is neither true nor false; write skipCache: true`);
 }

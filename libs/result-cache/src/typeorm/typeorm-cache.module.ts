@@ -26,6 +26,8 @@ export interface CachedRepositoryOptions extends Omit<EntityWatchOptions, 'watch
   classes?: readonly Class[];
 }
 
+export const REPOSITORY_KEYS = ['cache', 'classes', 'dataSource', 'tenantColumn'] as const;
+
 /** Cached repositories of TypeORM's entities. Beside `TypeOrmModule.forFeature`, and written like it. */
 @Module({})
 export class TypeOrmCacheModule {
@@ -42,7 +44,7 @@ export class TypeOrmCacheModule {
     options: CachedRepositoryOptions = {},
   ): DynamicModule {
     const where = 'TypeOrmCacheModule.forFeature';
-    checkKeys(options, ['cache', 'classes', 'dataSource', 'tenantColumn'], where);
+    checkKeys(options, REPOSITORY_KEYS, where);
     const { cache, classes, ...rest } = options;
     if (!Array.isArray(entities) || entities.length === 0)
       throw new CacheConfigurationError(`${where} needs a list of entities; write ${where}([User, Post])`);

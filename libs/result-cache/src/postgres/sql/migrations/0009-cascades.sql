@@ -114,23 +114,44 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
    ORDER BY d.source, d.pattern, d.name;
 $$;
 
--- Add or change rules. Those that are there already are left alone, and then nobody waits for anybody. Runs as its caller,
--- who must be allowed to write the two tables.
-CREATE FUNCTION fraiseql_cache.register_cascades(p_rules jsonb) RETURNS integer
+-- Rules of a name that are not among these. For any role, as above.
+CREATE FUNCTION fraiseql_cache.surplus_cascades(p_rules jsonb, p_name text) RETURNS SETOF integer
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT o.id FROM fraiseql_cache.cascade_detail o
+   WHERE o.name = p_name AND NOT EXISTS (
+     SELECT FROM jsonb_to_recordset(p_rules) AS d (name text, source text, pattern text)
+      WHERE COALESCE(d.name, '') = o.name AND d.source = o.source_domain AND d.pattern = o.pattern);
+$$;
+
+-- Add or change rules, and with p_replace remove all others of that name. Those that are there already are left alone, and
+-- then nobody waits for anybody. Runs as its caller, who must be allowed to write the two tables.
+CREATE FUNCTION fraiseql_cache.register_cascades(p_rules jsonb, p_replace text DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  wanted fraiseql_cache.cascade_detail[] := ARRAY(SELECT m FROM fraiseql_cache.missing_cascades(p_rules) m);
+  wanted fraiseql_cache.cascade_detail[];
+  surplus integer[];
 BEGIN
-  IF wanted = '{}' THEN
+  IF NOT EXISTS (SELECT FROM fraiseql_cache.missing_cascades(p_rules)) AND NOT EXISTS (SELECT FROM fraiseql_cache.surplus_cascades(p_rules, p_replace)) THEN
     RETURN 0;
   END IF;
-  INSERT INTO fraiseql_cache.cascade_rules (source_domain, target_domain, rule_type)
-    SELECT DISTINCT w.source_domain, w.target_domain, 'detailed' FROM unnest(wanted) w WHERE w.target_domain IS NOT NULL ORDER BY 1, 2 ON CONFLICT DO NOTHING;
-  INSERT INTO fraiseql_cache.cascade_detail AS o (name, source_domain, pattern, target_domain, source_column, target_column, free_tag, condition, columns, max_depth)
-    SELECT w.name, w.source_domain, w.pattern, w.target_domain, w.source_column, w.target_column, w.free_tag, w.condition, w.columns, w.max_depth FROM unnest(wanted) w
-    ON CONFLICT ON CONSTRAINT cascade_detail_name_source_domain_pattern_key DO UPDATE SET target_domain = EXCLUDED.target_domain, source_column = EXCLUDED.source_column,
-      target_column = EXCLUDED.target_column, free_tag = EXCLUDED.free_tag, condition = EXCLUDED.condition, columns = EXCLUDED.columns, max_depth = EXCLUDED.max_depth;
-  RETURN cardinality(wanted);
+  -- One after the other, so that of two who replace at once the later one's rules are left, and not some of both.
+  PERFORM pg_advisory_xact_lock(hashtext('fraiseql_cache.watch'));
+  wanted := ARRAY(SELECT m FROM fraiseql_cache.missing_cascades(p_rules) m);
+  surplus := ARRAY(SELECT u FROM fraiseql_cache.surplus_cascades(p_rules, p_replace) u);
+  IF wanted <> '{}' THEN
+    INSERT INTO fraiseql_cache.cascade_rules (source_domain, target_domain, rule_type)
+      SELECT DISTINCT w.source_domain, w.target_domain, 'detailed' FROM unnest(wanted) w WHERE w.target_domain IS NOT NULL ORDER BY 1, 2 ON CONFLICT DO NOTHING;
+    INSERT INTO fraiseql_cache.cascade_detail AS o (name, source_domain, pattern, target_domain, source_column, target_column, free_tag, condition, columns, max_depth)
+      SELECT w.name, w.source_domain, w.pattern, w.target_domain, w.source_column, w.target_column, w.free_tag, w.condition, w.columns, w.max_depth FROM unnest(wanted) w
+      ON CONFLICT ON CONSTRAINT cascade_detail_name_source_domain_pattern_key DO UPDATE SET target_domain = EXCLUDED.target_domain, source_column = EXCLUDED.source_column,
+        target_column = EXCLUDED.target_column, free_tag = EXCLUDED.free_tag, condition = EXCLUDED.condition, columns = EXCLUDED.columns, max_depth = EXCLUDED.max_depth;
+  END IF;
+  IF surplus <> '{}' THEN
+    DELETE FROM fraiseql_cache.cascade_detail d WHERE d.id = ANY (surplus);
+    DELETE FROM fraiseql_cache.cascade_rules r WHERE r.rule_type = 'detailed'
+       AND NOT EXISTS (SELECT FROM fraiseql_cache.cascade_detail d WHERE d.source_domain = r.source_domain AND d.target_domain = r.target_domain);
+  END IF;
+  RETURN cardinality(wanted) + cardinality(surplus);
 END $$;
 
 -- Remove rules by any of these; returns how many.
@@ -140,6 +161,8 @@ DECLARE
   gone integer;
   plain integer;
 BEGIN
+  -- After whoever is just adding rules: a pair that has no details left is not one that is about to get some.
+  PERFORM pg_advisory_xact_lock(hashtext('fraiseql_cache.watch'));
   DELETE FROM fraiseql_cache.cascade_detail d
    WHERE (p_name IS NULL OR d.name = p_name) AND (p_source IS NULL OR d.source_domain = p_source)
      AND (p_target IS NULL OR d.target_domain = p_target) AND (p_pattern IS NULL OR d.pattern = p_pattern);

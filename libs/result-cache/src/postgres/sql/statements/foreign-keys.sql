@@ -5,7 +5,7 @@ WITH keys AS (
          count(*) OVER (PARTITION BY c.conrelid) AS siblings
     FROM pg_catalog.pg_constraint c
    -- Of a partitioned table the one that was declared, not its copies.
-   WHERE c.contype = 'f' AND c.conparentid = 0
+   WHERE c.contype = 'f' AND c.conparentid = 0 AND c.connamespace IS DISTINCT FROM to_regnamespace('fraiseql_cache')
 ), watched AS (
   SELECT DISTINCT a.relation::oid AS relation, a.domain FROM fraiseql_cache.audit() a
 )
