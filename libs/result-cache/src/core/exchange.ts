@@ -75,7 +75,7 @@ export class Exchange {
     private readonly clock: Clock,
     private readonly mostInFlight = 2,
     private readonly onError: (operation: string, error: Error) => void = () => undefined,
-    private readonly onReborn: () => void = () => undefined,
+    private readonly onRewatched: () => void = () => undefined,
   ) {}
 
   /** Let no caller wait longer than so many milliseconds; the shortest that was ever asked for counts. */
@@ -199,6 +199,8 @@ export class Exchange {
       const answer = await this.store.exchange(request);
       if (answer === null) await this.store.recover();
       else if (this.memory.apply(answer, request, epoch)) {
+        // After a restart of memory it is not known what changed.
+        if (answer.rewatched || this.memory.epoch !== epoch) this.onRewatched();
         if (request.since !== null && request.since.incarnation !== answer.fence.incarnation) await this.reborn();
         else {
           this.proof.renew(start, answer.fence);
@@ -214,7 +216,7 @@ export class Exchange {
    * it needs, and look at what it finds, before any value is kept.
    */
   private async reborn(): Promise<void> {
-    this.onReborn();
+    this.onRewatched();
     await this.store.recover();
   }
 }

@@ -40,8 +40,8 @@ export class Session {
   ) {
     const onError = (operation: string, error: Error): void => this.failed(operation, error);
     this.proof = new FreshnessProof(clock);
-    const onReborn = (): void => this.domains.forget();
-    this.exchange = new Exchange(store, this.touches, this.proof, clock, undefined, onError, onReborn);
+    const onRewatched = (): void => this.domains.forget();
+    this.exchange = new Exchange(store, this.touches, this.proof, clock, undefined, onError, onRewatched);
     this.fills = new FillQueue(store, onError);
     this.domains = new DomainWatch(store, onError, clock);
   }

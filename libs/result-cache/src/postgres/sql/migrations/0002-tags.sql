@@ -29,6 +29,11 @@ CREATE FUNCTION fraiseql_cache.free_tag(name text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN '@' || fraiseql_cache.tag_text(name);
 
+-- Which tables are watched, and how, has changed: processes look again. No free tag begins like this, since "!" is escaped.
+CREATE FUNCTION fraiseql_cache.watching_tag() RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN '@!watching';
+
 -- Everything of a column tag but its value: "user.id=", "order_line.order_id,line=".
 CREATE FUNCTION fraiseql_cache.column_tag_prefix(domain text, attributes text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
