@@ -110,3 +110,72 @@ describe('a query built by hand', () => {
     await one.prime(() => users.cached(users.repository.createQueryBuilder('user').where('user.id = 1')).getMany());
   });
 });
+
+describe('a connection of the caller’s', () => {
+  it('may be in a transaction that TypeORM does not know of', async () => {
+    const runner = one.source.createQueryRunner();
+    try {
+      await runner.query('BEGIN');
+      await runner.query("UPDATE users SET name = 'Eve' WHERE id = 1");
+      for (let times = 0; times < 3; times++)
+        expect(await one.outcome(() => users.findOneBy({ id: 1 }, { within: runner }))).toBe('bypassed');
+      expect((await users.findOneBy({ id: 1 }))?.name).toBe('Ann');
+      await runner.query('ROLLBACK');
+    } finally {
+      await runner.release();
+    }
+  });
+
+  it('may be one of a replica', async () => {
+    const { hostname: host, port, username, password } = new URL(database.url);
+    const server = { host, port: Number(port), username, password, database: database.name };
+    const two = await startOrm(database, {
+      entities: BLOG,
+      source: { url: undefined, replication: { master: server, slaves: [server] } },
+    });
+    const runner = two.source.createQueryRunner('slave');
+    try {
+      const read = (): Promise<User[]> => two.cached(User).find({}, { within: runner });
+      for (let times = 0; times < 3; times++) expect(await two.outcome(read)).toBe('bypassed');
+      await two.prime(() => two.cached(User).find());
+    } finally {
+      await runner.release();
+    }
+  });
+});
+
+describe('TypeORM’s own cache', () => {
+  it('is not asked for what is kept', async () => {
+    const kept = new Map<string, never>();
+    const { url } = database;
+    const nothing = async (): Promise<void> => undefined;
+    const provider = {
+      connect: nothing,
+      disconnect: nothing,
+      synchronize: nothing,
+      clear: nothing,
+      remove: nothing,
+      getFromCache: async ({ query }: { query: string }) => kept.get(query),
+      storeInCache: async (entry: { query: string }) => void kept.set(entry.query, entry as never),
+      isExpired: () => false,
+    };
+    const two = await startOrm(database, {
+      entities: BLOG,
+      source: { url, cache: { provider: () => provider, duration: 60_000 } } as never,
+    });
+    const read = (): Promise<[User[], number]> =>
+      two
+        .cached(User)
+        .cached(
+          two
+            .cached(User)
+            .repository.createQueryBuilder('u')
+            .where('u.id IN (SELECT author_id FROM posts)')
+            .orderBy('u.id')
+            .cache(true),
+        )
+        .getManyAndCount();
+    for (let times = 0; times < 3; times++) expect(await two.outcome(read)).toBe('bypassed');
+    expect(two.warnings.join()).toContain("TypeORM's own cache");
+  });
+});

@@ -224,6 +224,11 @@ export class EntityReader {
     const { store } = this.cache.engine;
     const source = sourceOf(qb);
     if (!(store instanceof PostgresCache)) return new Uncacheable('the cache lives in no PostgreSQL');
+    if (!query.isOwn && qb.expressionMap.cache === true)
+      return new Uncacheable("it asks for TypeORM's own cache, which answers with old data; leave out .cache(…)");
+    const { queryRunner } = qb as unknown as { queryRunner?: QueryRunner };
+    if (isReplicated(source) && queryRunner?.getReplicationMode() === 'slave')
+      return new Uncacheable('it reads from a replica, which may be behind; use a QueryRunner of the primary, or none');
     const { cache: ownCache } = source.options;
     if (typeof ownCache === 'object' && ownCache !== null && 'alwaysEnabled' in ownCache && ownCache.alwaysEnabled)
       return new Uncacheable(
@@ -317,10 +322,9 @@ export class EntityReader {
     // TypeORM's own cache knows nothing of writes.
     if (isOwn) qb.cache(false);
     const source = sourceOf(qb);
-    // A replica may be behind the fence, which comes from the primary.
-    const isReplicated = 'replication' in source.options && source.options.replication !== undefined;
     const { queryRunner } = qb as unknown as { queryRunner?: QueryRunner };
-    const runner = isReplicated && queryRunner === undefined ? source.createQueryRunner('master') : undefined;
+    // A replica may be behind the fence, which comes from the primary.
+    const runner = isReplicated(source) && queryRunner === undefined ? source.createQueryRunner('master') : undefined;
     if (runner !== undefined) qb.setQueryRunner(runner);
     try {
       const rows = told && tapped(qb);
@@ -378,6 +382,10 @@ function tapped(qb: SelectQueryBuilder<any>): () => readonly RawRow[] | undefine
 /** Older TypeORM calls it the connection. */
 function sourceOf(qb: SelectQueryBuilder<any>): DataSource {
   return qb.dataSource ?? (qb as unknown as { connection: DataSource }).connection;
+}
+
+function isReplicated({ options }: DataSource): boolean {
+  return 'replication' in options && options.replication !== undefined;
 }
 
 /** Every entity that occurs in the query. */
