@@ -67,10 +67,13 @@ describe('row-level security', () => {
     const read = (): Promise<User[]> => users.find({ where: { id: 1 } }, { key: 'app' });
     const joined = (): Promise<Post | null> =>
       posts.findOne({ where: { id: 1 }, relations: { author: true } }, { key: 'app' });
-    await one.prime(read, joined);
+    const loaded = (): Promise<Post | null> =>
+      posts.findOne({ where: { id: 1 }, relations: { author: true }, relationLoadStrategy: 'query' }, { key: 'app' });
+    await one.prime(read, joined, loaded);
     await sql('DELETE FROM members WHERE user_id = 1');
     expect(await read()).toEqual([]);
     expect((await joined())?.author).toBeNull();
+    expect((await loaded())?.author ?? null).toBeNull();
   });
 
   it('is not cached where nothing says for whom', async () => {
@@ -141,6 +144,22 @@ describe('a connection of the caller’s', () => {
     } finally {
       await runner.release();
     }
+  });
+});
+
+describe('two processes with search paths of their own', () => {
+  it('do not take one another’s joined tables for theirs', async () => {
+    await sql(
+      `CREATE SCHEMA a; CREATE TABLE a.users (LIKE users INCLUDING ALL); INSERT INTO a.users (id, name) VALUES (1, 'Eve')`,
+    );
+    const extra = { options: '-c search_path=a,public' };
+    const two = await startOrm(database, { entities: BLOG, source: { synchronize: false, extra } });
+    const author = async ({ cached }: StartedOrm): Promise<string | undefined> =>
+      (await cached(Post).findOne({ where: { id: 1 }, relations: { author: true } }))?.author?.name;
+    await one.prime(() => author(one));
+    expect(await author(two)).toBe('Eve');
+    await two.prime(() => author(two));
+    expect(await author(one)).toBe('Ann');
   });
 });
 

@@ -244,7 +244,13 @@ export class EntityReader {
     }
     const footprint = query.footprintOf(known.watching);
     const domains = new Set<string>();
-    const guards = metadatasOf(query).map((metadata) => known.watching(metadata)?.guarded);
+    const all = new Set([
+      ...footprint.whole,
+      ...footprint.rows.map(([metadata]) => metadata),
+      ...metadatasOf(query),
+      ...footprint.open.flatMap(({ relation }) => relation!.junctionEntityMetadata ?? []),
+    ]);
+    const guards = [...all].map((metadata) => known.watching(metadata)?.guarded);
     if (guards.includes('elsewhere')) footprint.opaque ??= 'row-level security reads other tables with it';
     const infers = footprint.opaque !== undefined;
     if (isAnybodys && guards.some((guard) => guard !== undefined))
@@ -258,12 +264,6 @@ export class EntityReader {
     // No table's write tells of it, and no key.
     if (infers && SESSION_INPUTS.test(query.sql))
       return new Uncacheable('its SQL reads what the connection holds (current_user, current_setting, …)');
-    const all = new Set([
-      ...footprint.whole,
-      ...footprint.rows.map(([metadata]) => metadata),
-      ...metadatasOf(query),
-      ...footprint.open.flatMap(({ relation }) => relation!.junctionEntityMetadata ?? []),
-    ]);
     for (const metadata of all) {
       if (infers) break;
       const watched = known.watching(metadata);
@@ -285,7 +285,7 @@ export class EntityReader {
       domains: [...new Set([...domains, ...[...all].filter(known.watching).map(domainOf)])],
       footprint,
       entities: all,
-      tables: metadatasOf(query).map((metadata) => known.tableOf.get(metadata) ?? ''),
+      tables: [...all].map((metadata) => known.tableOf.get(metadata) ?? '').sort(),
       domainOf,
       watching: known.watching,
       holds: async () => isEqual(await store.watchedRelations(), known.byName),
