@@ -61,6 +61,15 @@ class Thing extends CachedEntity {
   id!: number;
 }
 
+@Entity({ name: 'notes' })
+class Note extends CachedEntity {
+  @PrimaryGeneratedColumn()
+  id!: number;
+
+  @Column('text', { default: '' })
+  text!: string;
+}
+
 let database: TestDatabase;
 let nest: StartedNest;
 
@@ -71,6 +80,7 @@ beforeAll(async () => {
     CREATE TABLE people (id serial PRIMARY KEY, kind text NOT NULL DEFAULT 'Person', name text NOT NULL DEFAULT '');
     CREATE TABLE labels (id serial PRIMARY KEY, text text NOT NULL);
     CREATE TABLE people_labels ("peopleId" int REFERENCES people ON DELETE CASCADE, "labelsId" int REFERENCES labels, PRIMARY KEY ("peopleId", "labelsId"));
+    CREATE TABLE notes (id serial PRIMARY KEY, text text NOT NULL DEFAULT '');
     CREATE TABLE watched_things (id serial PRIMARY KEY)`);
   await installSettled(database);
 });
@@ -94,12 +104,17 @@ const start = (providers: ReturnType<typeof cachedEntities>[]) =>
       TypeOrmModule.forRoot({
         type: 'postgres',
         url: database.url,
-        entities: [Person, Employee, Label, Thing],
+        entities: [Person, Employee, Label, Thing, Note],
         retryAttempts: 0,
       }),
     ],
     providers,
-    options: { watch: [{ table: 'watched_things', domain: 'thing' }] },
+    options: {
+      watch: [
+        { table: 'watched_things', domain: 'thing' },
+        { table: 'notes', domain: 'note' },
+      ],
+    },
   });
 
 /** How often the query ran, after it was cached and something happened. */
@@ -199,4 +214,23 @@ it('without a cache queries run, and one line says so', async () => {
 
 it('a name that is none is refused', async () => {
   await expect(Person.cachedQuery('', async () => 1)).rejects.toThrow(/the name is a non-empty text/);
+});
+
+it.each<[string, () => Promise<unknown>]>([
+  ['the repository’s clear()', () => Note.getRepository().clear()],
+  ['a save without listeners', () => Note.save([Note.create({ text: 'b' })], { listeners: false })],
+  [
+    'an update without listeners',
+    () => Note.createQueryBuilder().update().set({ text: 'c' }).callListeners(false).execute(),
+  ],
+  ['SQL', () => database.pool.query('DELETE FROM notes')],
+])('%s makes void what an entity has cached whose table is watched', async (_, write) => {
+  await Note.save([Note.create({ text: 'a' })]);
+  const all = () =>
+    Note.cachedQuery('all', () => {
+      queries++;
+      return Note.find({ order: { id: 'ASC' } });
+    });
+  expect(await runs(all, write)).toBe(1);
+  expect(await all()).toEqual(await Note.find({ order: { id: 'ASC' } }));
 });

@@ -48,6 +48,8 @@ export interface ExchangeAnswer {
   readonly now: number;
   /** `'everything'` when more was touched than is worth listing. */
   readonly touched: readonly Touch[] | 'everything';
+  /** Since then tables were watched, or unwatched, or watched in another way: what an audit told may hold no longer. */
+  readonly rewatched?: boolean;
   readonly rows: readonly StoredRow[];
 }
 

@@ -17,7 +17,7 @@ interface Touched {
 const KEY = '!';
 const PATTERN = '~';
 /** What tells that other tables are watched than before, or in another way, or that triggers were found missing. */
-const WATCHED = '!';
+const WATCHED = '@!watching';
 
 /** The tag of a key itself, which deleting it touches. */
 export function keyTag(key: string): string {
@@ -99,7 +99,7 @@ export class TouchMemory {
     if (answer.touched === 'everything') {
       this.advance(answer);
       this.forgetAll();
-      this.watchedAnew++;
+      if (answer.rewatched) this.watchedAnew++;
       return true;
     }
     for (const touch of answer.touched) this.remember(touch);
@@ -229,6 +229,7 @@ export class TouchMemory {
 
   private restart({ fence, horizon }: ExchangeAnswer): void {
     this.restarts++;
+    this.watchedAnew++;
     this.latest = { fence, horizon };
     this.forgetAll();
   }

@@ -42,6 +42,8 @@ interface Handle {
   query?: unknown;
   /** TypeORM's QueryRunner. */
   isTransactionActive?: unknown;
+  /** Its connection; known once it has sent a statement. */
+  databaseConnection?: Handle | null;
   /** TypeORM's EntityManager, inside a transaction. */
   queryRunner?: Handle | null;
   /** A `pg` client: `I`dle, in a `T`ransaction, or in one that has failed (`E`). */
@@ -54,15 +56,24 @@ export function transactionOf(candidate: unknown): OpenTransaction | undefined {
   if (typeof candidate !== 'object' || candidate === null || typeof (candidate as Handle).query !== 'function')
     return undefined;
   const handle = candidate as Handle & Queryable;
-  if (typeof handle.isTransactionActive === 'boolean')
-    return handle.isTransactionActive ? { queryable: handle } : undefined;
+  if (typeof handle.isTransactionActive === 'boolean') return isActive(handle) ? { queryable: handle } : undefined;
   if (typeof handle.queryRunner === 'object')
-    return handle.queryRunner?.isTransactionActive === true ? { queryable: handle } : undefined;
+    return handle.queryRunner !== null && isActive(handle.queryRunner) ? { queryable: handle } : undefined;
   if (!('connectionParameters' in handle)) return undefined;
   // A client so old that it cannot tell is taken to be in a transaction: that is why one hands a client on.
+  return statusOf(handle) === 'I' ? undefined : { queryable: handle };
+}
+
+/** A QueryRunner counts the transactions that it began; of `query('BEGIN')` only its connection knows. */
+function isActive({ isTransactionActive, databaseConnection }: Handle): boolean {
+  return isTransactionActive === true || (databaseConnection != null && 'TE'.includes(statusOf(databaseConnection)));
+}
+
+/** `-` where it cannot be told. */
+function statusOf(client: Handle): string {
   const status =
-    typeof handle.getTransactionStatus === 'function'
-      ? (handle.getTransactionStatus as () => unknown)()
-      : handle._txStatus;
-  return status === 'I' ? undefined : { queryable: handle };
+    typeof client.getTransactionStatus === 'function'
+      ? (client.getTransactionStatus as () => unknown)()
+      : client._txStatus;
+  return typeof status === 'string' && status !== '' ? status : '-';
 }

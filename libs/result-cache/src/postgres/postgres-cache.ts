@@ -124,7 +124,7 @@ export class PostgresCache implements CacheStore {
     this.readiness.forget();
   }
 
-  /** The watched tables, by `"schema"."table"`, as they were when they were first asked for after the installation. */
+  /** The watched tables, by `"schema"."table"`; asked for again when an exchange tells that they changed, and after an audit. */
   async watchedRelations(): Promise<ReadonlyMap<string, WatchedRelation>> {
     await this.readiness.ready();
     this.relations ??= this.readRelations().catch((error: Error) => {
@@ -144,9 +144,14 @@ export class PostgresCache implements CacheStore {
   private async readRelations(): Promise<ReadonlyMap<string, WatchedRelation>> {
     const rows = await this.run('watched', 'SELECT * FROM fraiseql_cache.watched_tables()');
     return new Map(
-      rows.map(([schema, table, domain, tenantColumn, tagColumns]) => [
+      rows.map(([schema, table, domain, tenantColumn, tagColumns, guarded]) => [
         `${quoteIdentifier(schema!)}.${quoteIdentifier(table!)}`,
-        { domain: domain!, tenantColumn: tenantColumn!, tagColumns: JSON.parse(tagColumns!) as string[][] },
+        {
+          domain: domain!,
+          tenantColumn: tenantColumn!,
+          tagColumns: JSON.parse(tagColumns!) as string[][],
+          ...(guarded == null ? {} : { guarded: guarded as 'here' | 'elsewhere' }),
+        },
       ]),
     );
   }
@@ -173,8 +178,14 @@ export class PostgresCache implements CacheStore {
       MOST_TOUCHES + 1,
       keys,
     ];
-    const rows = await this.run(name, this.statements[name], values, withinMs);
-    return parseAnswer(rows);
+    const answer = parseAnswer(await this.run(name, this.statements[name], values, withinMs));
+    // Where it was not asked since when, or that is too long ago, nothing tells what changed.
+    if (
+      answer !== null &&
+      (answer.rewatched || since === null || since.lo < answer.horizon || since.hi > answer.fence.hi)
+    )
+      this.relations = null;
+    return answer;
   }
 
   async fill(fills: readonly Fill[]): Promise<ReadonlyMap<string, Proof>> {
@@ -255,6 +266,7 @@ export class PostgresCache implements CacheStore {
 
   async audit(): Promise<DomainReport> {
     await this.readiness.ready();
+    // Tables may have been renamed, or given policies, of which no exchange tells.
     this.relations = null;
     const report = new Map<string, string | null>();
     for (const [relation, domain, problem] of await this.run(

@@ -22,4 +22,9 @@ export interface WatchedRelation {
   tenantColumn: string | null;
   /** The groups of columns whose values are tags, the primary key first. */
   tagColumns: readonly (readonly string[])[];
+  /**
+   * What row-level security adds to what is read of it: conditions on its own rows, or such that read, or could read, other
+   * tables. Absent where it has none.
+   */
+  guarded?: 'here' | 'elsewhere';
 }

@@ -4,6 +4,8 @@ import { type TextRows } from './connection.js';
 
 /** An exchange that would list more touches than this says "everything" instead. */
 export const MOST_TOUCHES = 1_000;
+/** What `fraiseql_cache.watching_tag()` gives. */
+const WATCHING = /[ +]@!watching$/;
 
 /** What `exchange.sql` and `prove.sql` return: a row without a key that holds the header, then the rows asked for. */
 export function parseAnswer(rows: TextRows): ExchangeAnswer | null {
@@ -15,6 +17,7 @@ export function parseAnswer(rows: TextRows): ExchangeAnswer | null {
     fence: parseSnapshot(snapshot!, incarnation!),
     horizon: Number(horizon),
     now: Number(now),
+    rewatched: lines.some((line) => WATCHING.test(line)),
     touched: lines.length - 1 > MOST_TOUCHES ? 'everything' : lines.slice(1).map(parseTouch),
     rows: rows.flatMap(([key, proof, types, json]) =>
       key === null ? [] : parseRow(key!, proof!, types ?? null, json!),

@@ -1,13 +1,15 @@
 import { type FactoryProvider, Logger } from '@nestjs/common';
 import { BaseEntity, type DataSource, type EntityMetadata, type QueryRunner } from 'typeorm';
 import { CacheConfigurationError } from '../core/errors.js';
-import { type EntryOptions } from '../core/policy.js';
+import { type EntryOptions, type Policy } from '../core/policy.js';
 import { type Dependencies } from '../core/store.js';
 import { transactions } from '../core/transactions.js';
 import { ClassRegistry, type Class } from '../core/values/index.js';
 import { collect, type Queryset } from '../decorators/queryset.js';
 import { type CacheService, type CallOptions, type ComputeOptions } from '../module/cache.service.js';
 import { getCacheToken } from '../module/tokens.js';
+import { PostgresCache } from '../postgres/postgres-cache.js';
+import { WatchedEntities } from './watched-entities.js';
 
 /** Options of one query of a {@link CachedEntity}; its tags and domains come on top of the class's. */
 export interface CachedQueryOptions
@@ -22,8 +24,9 @@ const logger = new Logger('ResultCache');
  * A TypeORM entity (active record) that caches queries of its own. What writes the entity through TypeORM makes them void:
  * `save`, `remove`, `update`, a repository, a query builder; in the transaction of the write where there is one.
  *
- * SQL past TypeORM is seen by triggers only: watch the table, and name its domain in `cacheDomains`. A query that reads other
- * tables too names their domains, or tags that are made void when they change.
+ * SQL past TypeORM, `getRepository().clear()`, and writes with `listeners: false` or `callListeners(false)` are seen by triggers
+ * only: watch the table. A query that reads other tables too names their domains in `cacheDomains`, or tags that are made void
+ * when they change.
  *
  * The cache is given once: `providers: [cachedEntities()]`, or `CachedEntity.useCache(cache)`. Until then queries run uncached.
  *
@@ -94,12 +97,23 @@ export abstract class CachedEntity extends BaseEntity {
     }
     const { args = [], tenant, within, tags = [], domains = [], ttl = this.cacheTtl, ...rest } = options;
     const own = dependenciesOf(this);
-    const dependencies = { tags: [...own.free, ...tags], domains: [...own.domains, ...domains] };
     const view = `${this.name}.${name}`;
-    const policy = cache.engine.policy({ ...rest, ttl, ...dependencies }, view, where, registryOf(this));
+    const policyOf = (watched: readonly string[]): Policy =>
+      cache.engine.policy(
+        { ...rest, ttl, tags: [...own.free, ...tags], domains: [...own.domains, ...domains, ...watched] },
+        view,
+        where,
+        registryOf(this),
+      );
+    let policy = policyOf([]);
     const tenantId = await cache.tenantId(tenant, `${where}: tenant`);
     if (within !== undefined && transactions.open([within]) !== undefined)
       return cache.engine.computeUncached(compute, policy, 'transaction');
+    try {
+      policy = policyOf(await domainsOf(this, cache));
+    } catch {
+      return cache.engine.computeUncached(compute, policy);
+    }
     // Two entities may have one name; their tables have not.
     const key = cache.keys.buildMethodKey({ name: view, tenantId, key: ['cachedQuery', tableOf(this), args] });
     return cache.engine.readThrough(key, compute, policy, tenantId);
@@ -175,6 +189,15 @@ function metadataOf(type: EntityClass): EntityMetadata {
 /** What cached queries of the class depend on. The table's own tag also reaches classes that share it. */
 function dependenciesOf(type: EntityClass): Dependencies {
   return { domains: type.cacheDomains, free: [...type.cacheTags, `entity:${tableOf(type)}`], rows: [] };
+}
+
+/** The domain that its table feeds, where it is watched: triggers see also what no subscriber is told. */
+async function domainsOf(type: EntityClass, { engine: { store } }: CacheService): Promise<string[]> {
+  if (!(store instanceof PostgresCache)) return [];
+  const metadata = metadataOf(type);
+  const { watching } = await new WatchedEntities(store, metadata.dataSource).look();
+  const watched = watching(metadata);
+  return watched === undefined ? [] : [watched.domain];
 }
 
 /** Every entity of the data source may be part of a result, in a process too that never computed one. */

@@ -15,6 +15,7 @@ import { transactions } from '../core/transactions.js';
 import { ClassRegistry, type Class } from '../core/values/index.js';
 import { type CacheService } from '../module/cache.service.js';
 import { PostgresCache } from '../postgres/postgres-cache.js';
+import { type WatchedRelation } from '../postgres/watched-table.js';
 import { learnClasses } from './entity-classes.js';
 import { builtFootprint, findFootprint } from './find-footprint.js';
 import { type Footprint, type Watching } from './footprint.js';
@@ -52,12 +53,12 @@ interface Plan {
   domains: string[];
   footprint: Footprint;
   entities: Iterable<EntityMetadata>;
-  /** The table's name in the database, for the key. */
-  table: string;
+  /** The tables' names in the database, for the key. */
+  tables: string[];
   domainOf: (metadata: EntityMetadata) => string;
   watching: Watching;
   /** Whether tables are still watched as they were when this was made. */
-  isCurrent(): Promise<boolean>;
+  holds: () => Promise<boolean>;
 }
 
 /** A read that cannot be cached, and why. */
@@ -147,7 +148,9 @@ export class EntityReader {
     if (transactions.open([manager, how.within]) !== undefined)
       return engine.computeUncached(run, unknown, 'transaction');
     const tenantId = await this.cache.tenantId(how.tenant, `${view}: tenant`);
-    const plan = isLocking ? new Uncacheable('it locks rows') : await this.plan(query);
+    const plan = isLocking
+      ? new Uncacheable('it locks rows')
+      : await this.plan(query, tenantId === undefined && extra === undefined, extra === undefined);
     const key = plan instanceof Uncacheable ? plan : this.keyOf(query, plan, view, tenantId, extra);
     if (plan instanceof Uncacheable || key instanceof Uncacheable) {
       const { why } = key as Uncacheable;
@@ -170,8 +173,8 @@ export class EntityReader {
     learnClasses(plan.entities, registry);
     const hasOpen = !plan.infers && plan.footprint.open.length > 0;
     const compute = async (): Promise<T> => {
-      // By now the exchange that this value's fence comes from would have told that tables are watched in another way.
-      if (!(await plan.isCurrent())) engine.doNotKeep('what its tables are watched as has just changed');
+      // Asked behind the fence: what changes from now on makes void what is read.
+      if (!(await plan.holds())) engine.doNotKeep('its tables have just come to be watched in another way');
       return this.run<T>(query, async (raw) => {
         if (hasOpen) await engine.dependOn(this.discovered(plan, raw, main!.name));
       });
@@ -185,7 +188,7 @@ export class EntityReader {
 
   private keyOf(
     query: Query,
-    { table }: Plan,
+    { tables }: Plan,
     view: string,
     tenantId: string | undefined,
     extra: unknown,
@@ -195,7 +198,16 @@ export class EntityReader {
       return this.cache.keys.buildMethodKey({
         name: view,
         tenantId,
-        key: [table, query.sql, query.parameters, query.shape, skip ?? null, take ?? null, relationLoadStrategy, extra],
+        key: [
+          tables,
+          query.sql,
+          query.parameters,
+          query.shape,
+          skip ?? null,
+          take ?? null,
+          relationLoadStrategy,
+          extra,
+        ],
       });
     } catch (error) {
       if (!(error instanceof CacheConfigurationError)) throw error;
@@ -203,12 +215,20 @@ export class EntityReader {
     }
   }
 
-  /** What the query depends on, or why it cannot be cached. */
-  private async plan(query: Query): Promise<Plan | Uncacheable> {
+  /**
+   * What the query depends on, or why it cannot be cached.
+   * @param isAnybodys Whether nothing tells for whom it is read.
+   */
+  private async plan(query: Query, isAnybodys: boolean, isKeyless: boolean): Promise<Plan | Uncacheable> {
     const { qb, kind } = query;
     const { store } = this.cache.engine;
     const source = sourceOf(qb);
     if (!(store instanceof PostgresCache)) return new Uncacheable('the cache lives in no PostgreSQL');
+    if (!query.isOwn && qb.expressionMap.cache === true)
+      return new Uncacheable("it asks for TypeORM's own cache, which answers with old data; leave out .cache(…)");
+    const { queryRunner } = qb as unknown as { queryRunner?: QueryRunner };
+    if (isReplicated(source) && queryRunner?.getReplicationMode() === 'slave')
+      return new Uncacheable('it reads from a replica, which may be behind; use a QueryRunner of the primary, or none');
     const { cache: ownCache } = source.options;
     if (typeof ownCache === 'object' && ownCache !== null && 'alwaysEnabled' in ownCache && ownCache.alwaysEnabled)
       return new Uncacheable(
@@ -224,16 +244,26 @@ export class EntityReader {
     }
     const footprint = query.footprintOf(known.watching);
     const domains = new Set<string>();
-    const infers = footprint.opaque !== undefined;
-    // No table's write tells of it, and no key.
-    if (infers && SESSION_INPUTS.test(query.sql))
-      return new Uncacheable('its SQL reads what the connection holds (current_user, current_setting, …)');
     const all = new Set([
       ...footprint.whole,
       ...footprint.rows.map(([metadata]) => metadata),
       ...metadatasOf(query),
       ...footprint.open.flatMap(({ relation }) => relation!.junctionEntityMetadata ?? []),
     ]);
+    const guards = [...all].map((metadata) => known.watching(metadata)?.guarded);
+    if (guards.includes('elsewhere')) footprint.opaque ??= 'row-level security reads other tables with it';
+    const infers = footprint.opaque !== undefined;
+    if (isAnybodys && guards.some((guard) => guard !== undefined))
+      return new Uncacheable(
+        "row-level security decides what of it is seen, and neither a tenant nor a key tells for whom: write { key: role } (or { key: 'all' } where every connection sees the same)",
+      );
+    if (isKeyless && qb.expressionMap.relationIdAttributes.some(({ queryBuilderFactory }) => queryBuilderFactory))
+      return new Uncacheable(
+        "loadRelationIdAndMap has a query of its own, which the key does not show: write { key: 'what it asks for' }",
+      );
+    // No table's write tells of it, and no key.
+    if (infers && SESSION_INPUTS.test(query.sql))
+      return new Uncacheable('its SQL reads what the connection holds (current_user, current_setting, …)');
     for (const metadata of all) {
       if (infers) break;
       const watched = known.watching(metadata);
@@ -249,19 +279,18 @@ export class EntityReader {
     const rows = footprint.rows
       .map(([metadata, values]) => [domainOf(metadata), values, true] as const)
       .filter(([domain]) => !domains.has(domain));
-    const main = qb.expressionMap.mainAlias;
     return {
       dependencies: { domains: [...domains], rows, free: [] },
       infers,
       domains: [...new Set([...domains, ...[...all].filter(known.watching).map(domainOf)])],
       footprint,
       entities: all,
-      table: main?.hasMetadata ? (known.tableOf.get(main.metadata) ?? '') : '',
+      tables: [...all].map((metadata) => known.tableOf.get(metadata) ?? '').sort(),
       domainOf,
       watching: known.watching,
-      isCurrent: () =>
+      holds: () =>
         store.watchedRelations().then(
-          (relations) => relations === known.byName,
+          (relations) => isEqual(relations, known.byName),
           () => false,
         ),
     };
@@ -297,10 +326,9 @@ export class EntityReader {
     // TypeORM's own cache knows nothing of writes.
     if (isOwn) qb.cache(false);
     const source = sourceOf(qb);
-    // A replica may be behind the fence, which comes from the primary.
-    const isReplicated = 'replication' in source.options && source.options.replication !== undefined;
     const { queryRunner } = qb as unknown as { queryRunner?: QueryRunner };
-    const runner = isReplicated && queryRunner === undefined ? source.createQueryRunner('master') : undefined;
+    // A replica may be behind the fence, which comes from the primary.
+    const runner = isReplicated(source) && queryRunner === undefined ? source.createQueryRunner('master') : undefined;
     if (runner !== undefined) qb.setQueryRunner(runner);
     try {
       const rows = told && tapped(qb);
@@ -360,9 +388,17 @@ function sourceOf(qb: SelectQueryBuilder<any>): DataSource {
   return qb.dataSource ?? (qb as unknown as { connection: DataSource }).connection;
 }
 
+function isReplicated({ options }: DataSource): boolean {
+  return 'replication' in options && options.replication !== undefined;
+}
+
 /** Every entity that occurs in the query. */
 function metadatasOf({ qb }: Query): EntityMetadata[] {
   return qb.expressionMap.aliases.filter(({ hasMetadata }) => hasMetadata).map(({ metadata }) => metadata);
+}
+
+function isEqual(a: ReadonlyMap<string, WatchedRelation>, b: ReadonlyMap<string, WatchedRelation>): boolean {
+  return a === b || JSON.stringify([...a].sort()) === JSON.stringify([...b].sort());
 }
 
 function viewOf(source: string, entity: string, kind: Kind): string {

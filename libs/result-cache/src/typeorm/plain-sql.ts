@@ -35,10 +35,17 @@ export function isPlainSql(text: string, aliases: readonly Alias[]): boolean {
         !['in', 'and', 'or', 'not', 'any', 'all', 'on', 'when', 'then', 'else'].includes(word)
       )
         return false;
-    } else if (!KEYWORDS.has(token.toLowerCase()) && !isColumn(token.replaceAll('"', ''), aliases)) return false;
+    } else if (
+      !KEYWORDS.has(token.toLowerCase()) &&
+      (token.toLowerCase() === ROLE || !isColumn(token.replaceAll('"', ''), aliases))
+    )
+      return false;
   }
   return true;
 }
+
+/** In SQL, without quotes, this is no table but the role of the connection. */
+const ROLE = 'user';
 
 /** `alias`, `alias.column`, or a column of some alias. `row.name` could be a call of the function `name` as well. */
 function isColumn(path: string, aliases: readonly Alias[]): boolean {

@@ -2,7 +2,7 @@ import pg from 'pg';
 import { Computation } from '../../core/computation.js';
 import { CacheConfigurationError } from '../../core/errors.js';
 import { type Discovery, type ObservedStatement } from '../../core/discovery.js';
-import { BEGINS, CONTROL } from './control.js';
+import { BEGINS, CONTROL, SNAPSHOT } from './control.js';
 import { lockAudit, type Callback, type Query } from './lock-audit.js';
 import { parseFacts, PROBE } from './session-facts.js';
 import { type TextRows } from '../connection.js';
@@ -19,6 +19,8 @@ const OBSERVED = Symbol.for('nestjs-result-cache:observed');
 const asText = { getTypeParser: () => (value: string) => value };
 /** In which computation a client's open transaction was begun. */
 const begun = new WeakMap<object, Computation>();
+/** Those whose statements were sent on a client, which has still to be asked about its session. */
+const unasked = new WeakMap<object, Set<{ discovery: Discovery }>>();
 
 /** The classes of one copy of `pg`. */
 export interface PgClasses {
@@ -56,6 +58,12 @@ function wrapClient(prototype: ClientPrototype): void {
   const query = prototype.query as Query & { [OBSERVED]?: true };
   if (query[OBSERVED] === true) return;
   const wrapped: Query & { [OBSERVED]?: true } = function (...sent) {
+    const waiting = unasked.get(this);
+    if (waiting !== undefined && waiting.size > 0 && couldChangeSession(sent[0]))
+      for (const { discovery: each } of waiting)
+        each.refuse(
+          'a statement that may change the session was sent while one of it was under way on the same client: await each',
+        );
     const discovery = Computation.discovery();
     const auditing = lockAudit.current === null ? undefined : Computation.sending();
     const sendQuery = auditing === undefined ? query : lockAudit.current!.around(this, query, auditing);
@@ -102,15 +110,22 @@ function observed(sending: Sending, sent: unknown[]): unknown {
     return query.apply(client, sent);
   }
   if (typeof text === 'string' && CONTROL.test(text)) {
-    if (BEGINS.test(text)) begun.set(client, discovery.computation);
+    if (BEGINS.test(text) && !isOpen(client)) begun.set(client, discovery.computation);
+    if (SNAPSHOT.test(text))
+      discovery.refuse('it reads what an imported snapshot shows, which may be older than any fence');
     return query.apply(client, sent);
   }
   let answered!: (statement: ObservedStatement | Promise<ObservedStatement>) => void;
   discovery.observe(new Promise((resolve) => (answered = resolve)));
-  const ended = (error?: unknown): void =>
+  const waiting = unasked.get(client) ?? new Set();
+  const sentHere = { discovery };
+  unasked.set(client, waiting.add(sentHere));
+  const ended = (error?: unknown): void => {
+    waiting.delete(sentHere);
     answered(
       error || typeof text !== 'string' ? Promise.reject(new Error('the statement failed')) : probe(sending, text),
     );
+  };
   const place = sent.findIndex((one, index) => index > 0 && typeof one === 'function');
   try {
     if (place > 0) {
@@ -129,6 +144,18 @@ function observed(sending: Sending, sent: unknown[]): unknown {
     ended(error);
     throw error;
   }
+}
+
+/** Whether a transaction is open on a client. One that cannot tell has none: BEGIN would then say so itself, in a notice. */
+function isOpen(client: object): boolean {
+  const status = (client as { getTransactionStatus?(): string | null }).getTransactionStatus?.();
+  return status === 'T' || status === 'E';
+}
+
+/** Whether a statement may change what the next one's text means, or whose transaction it runs in. */
+function couldChangeSession(config: unknown): boolean {
+  const text = typeof config === 'string' ? config : (config as { text?: unknown } | null)?.text;
+  return typeof text !== 'string' || !/^\s*(SELECT|WITH|VALUES|TABLE)\b/i.test(text) || /set_config/i.test(text);
 }
 
 /** Ask the session itself in what way it read the statement, right behind it. */

@@ -1,6 +1,6 @@
 -- How a tag is written. Triggers and readers use these functions and nothing else, so both sides always agree.
 -- "." "=" "*" are structure, "," joins the values of a composite key, "%" escapes, and a first character tells what kind
--- of tag it is: "@" a free one (or, in a value, a digest), "!" one key (by itself: what is watched), "~" the keys that match a pattern (or, as a
+-- of tag it is: "@" a free one (or, in a value, a digest), "!" one key, "~" the keys that match a pattern (or, as a
 -- tenant, no tenant: NULL).
 
 CREATE FUNCTION fraiseql_cache.tag_text(value text) RETURNS text
@@ -28,6 +28,11 @@ RETURN fraiseql_cache.tag_text(domain);
 CREATE FUNCTION fraiseql_cache.free_tag(name text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN '@' || fraiseql_cache.tag_text(name);
+
+-- Which tables are watched, and how, has changed: processes look again. No free tag begins like this, since "!" is escaped.
+CREATE FUNCTION fraiseql_cache.watching_tag() RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN '@!watching';
 
 -- Everything of a column tag but its value: "user.id=", "order_line.order_id,line=".
 CREATE FUNCTION fraiseql_cache.column_tag_prefix(domain text, attributes text[]) RETURNS text

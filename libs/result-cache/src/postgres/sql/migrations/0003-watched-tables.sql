@@ -239,7 +239,7 @@ BEGIN
   SELECT array_agg(l.domain) INTO lost_domains FROM lost l;
   IF lost_domains IS NOT NULL THEN
     PERFORM fraiseql_cache.touch_domains(lost_domains);
-    PERFORM fraiseql_cache.touch(ARRAY['!']);
+    PERFORM fraiseql_cache.touch(ARRAY[fraiseql_cache.watching_tag()]);
   END IF;
   WITH fine AS (
     DELETE FROM fraiseql_cache.untracked u
@@ -326,7 +326,7 @@ BEGIN
     END LOOP;
     PERFORM fraiseql_cache.touch_domains(ARRAY[p_domain]);
     -- Every process looks again which domains are fed.
-    PERFORM fraiseql_cache.touch(ARRAY['!']);
+    PERFORM fraiseql_cache.touch(ARRAY[fraiseql_cache.watching_tag()]);
     done := true;
   END IF;
 
@@ -349,11 +349,11 @@ DECLARE
 BEGIN
   PERFORM pg_advisory_xact_lock(hashtext('fraiseql_cache.watch'));
   PERFORM fraiseql_cache.touch_domains(ARRAY(SELECT w.domain FROM fraiseql_cache.watched w WHERE w.relation = p_relation));
-  PERFORM fraiseql_cache.touch(ARRAY['!']);
   DELETE FROM fraiseql_cache.watched w WHERE w.relation = p_relation RETURNING * INTO gone;
   IF gone.id IS NULL THEN
     RETURN false;
   END IF;
+  PERFORM fraiseql_cache.touch(ARRAY[fraiseql_cache.watching_tag()]);
   FOREACH operation IN ARRAY ARRAY['insert', 'update', 'delete', 'truncate', 'move'] LOOP
     IF NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = p_relation) THEN
       NULL; -- its triggers went with it
@@ -381,9 +381,16 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM (SELECT regexp_replace(c.relname::text, '^t[bv]_(?=.)', '') AS name FROM pg_class c WHERE c.oid = p_relation) n;
 $$;
 
--- What is watched, for readers that decide by it how narrow a dependency can be.
-CREATE FUNCTION fraiseql_cache.watched_tables() RETURNS TABLE (schema_name text, table_name text, domain text, tenant_column text, tag_columns jsonb)
+-- What is watched, for readers that decide by it how narrow a dependency can be. "guarded": row-level security adds to what
+-- is read of it: "here" conditions on its own rows, "elsewhere" ones that read other tables, or call functions that could.
+CREATE FUNCTION fraiseql_cache.watched_tables() RETURNS TABLE (schema_name text, table_name text, domain text, tenant_column text, tag_columns jsonb, guarded text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT n.nspname::text, c.relname::text, w.domain, w.tenant_column, w.tag_columns
+  SELECT n.nspname::text, c.relname::text, w.domain, w.tenant_column, w.tag_columns,
+         CASE WHEN NOT c.relrowsecurity THEN NULL
+              WHEN EXISTS (SELECT FROM pg_policy o WHERE o.polrelid = c.oid AND o.polcmd IN ('r', '*')
+                              AND (o.polqual::text ~ '{SUBLINK' OR EXISTS (
+                                SELECT FROM pg_depend d WHERE d.classid = 'pg_policy'::regclass AND d.objid = o.oid
+                                   AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)))) THEN 'elsewhere'
+              ELSE 'here' END
     FROM fraiseql_cache.watched w JOIN pg_class c ON c.oid = w.relation JOIN pg_namespace n ON n.oid = c.relnamespace;
 $$;

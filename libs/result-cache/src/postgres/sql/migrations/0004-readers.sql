@@ -11,6 +11,8 @@ DECLARE
   began text; -- beyond the last fence
   settled text; -- stands for deleted rows that the last fence listed as open
   ended text; -- open then
+  begun_count bigint; settled_count bigint; ended_count bigint;
+  rewatched text; -- told also where the rest is too much to be listed
 BEGIN
   SELECT concat_ws(' ', pg_current_snapshot(), i.id, i.horizon, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) INTO head
     FROM fraiseql_cache.current_incarnation i;
@@ -18,17 +20,21 @@ BEGIN
     RETURN NULL;
   END IF;
 
-  SELECT string_agg(concat(l.xid, CASE WHEN l.settled THEN '+' ELSE ' ' END, l.tag), E'\n') INTO began
+  SELECT string_agg(concat(l.xid, CASE WHEN l.settled THEN '+' ELSE ' ' END, l.tag), E'\n'), count(*) INTO began, begun_count
     FROM (SELECT l.xid, l.settled, l.tag FROM fraiseql_cache.log l WHERE l.xid >= p_hi ORDER BY l.xid LIMIT p_most) l;
   IF p_lo < p_hi THEN
-    SELECT string_agg(concat(l.xid, '+', l.tag), E'\n') INTO settled
+    SELECT string_agg(concat(l.xid, '+', l.tag), E'\n'), count(*) INTO settled, settled_count
       FROM (SELECT l.xid, l.tag FROM fraiseql_cache.log l WHERE l.settled AND l.xid >= p_lo AND l.xid < p_hi ORDER BY l.xid LIMIT p_most) l;
-    SELECT string_agg(concat(l.xid, CASE WHEN l.settled THEN '+' ELSE ' ' END, l.tag), E'\n') INTO ended
+    SELECT string_agg(concat(l.xid, CASE WHEN l.settled THEN '+' ELSE ' ' END, l.tag), E'\n'), count(*) INTO ended, ended_count
       FROM (SELECT l.xid, l.settled, l.tag FROM unnest(p_open) AS o (xid)
               CROSS JOIN LATERAL (SELECT l.* FROM fraiseql_cache.log l WHERE l.xid = o.xid ORDER BY l.xid LIMIT p_most) l LIMIT p_most) l;
   END IF;
+  IF p_most <= GREATEST(begun_count, settled_count, ended_count) THEN
+    SELECT concat(l.xid, '+', l.tag) INTO rewatched FROM fraiseql_cache.log l
+     WHERE l.tag = fraiseql_cache.watching_tag() AND l.xid >= p_lo AND (l.xid >= p_hi OR l.settled OR l.xid = ANY (p_open)) ORDER BY l.tag DESC, l.xid DESC LIMIT 1;
+  END IF;
   -- An absent part leaves no empty line.
-  RETURN concat_ws(E'\n', head, began, settled, ended);
+  RETURN concat_ws(E'\n', head, began, settled, ended, rewatched);
 END $$;
 
 -- Whether nothing that any of the tags names became visible after the fence: one probe per question, because one
