@@ -299,8 +299,8 @@ describe('operations', () => {
     await askUntilHit('/users/1');
     const { status, text } = await blog.get('/metrics');
     expect(status).toBe(200);
-    expect(text).toMatch(/^fraiseql_cache_hits_total\{.*view_name="UsersService\.find".*\} [1-9]/m);
-    expect(text).toMatch(/^fraiseql_cache_misses_total\{.*view_name="UsersService\.find".*\} [1-9]/m);
+    expect(text).toMatch(/^fraiseql_cache_hits_total\{.*view_name="typeorm\.User\.findOne".*\} [1-9]/m);
+    expect(text).toMatch(/^fraiseql_cache_misses_total\{.*view_name="typeorm\.User\.findOne".*\} [1-9]/m);
     expect(text).toMatch(/^fraiseql_cache_get_duration_seconds_bucket\{/m);
     expect(text).toMatch(/^fraiseql_cache_entries_total\{.*\} [1-9]/m);
     expect(text).not.toMatch(/acme|globex/);

@@ -19,7 +19,7 @@ import { learnClasses } from './entity-classes.js';
 import { builtFootprint, findFootprint } from './find-footprint.js';
 import { type Footprint, type Watching } from './footprint.js';
 import { joinedRows, type RawRow } from './joined-rows.js';
-import { checkReadOptions, type EntityReadOptions } from './read-options.js';
+import { checkReadOptions, managerOf, type EntityReadOptions } from './read-options.js';
 import { WatchedEntities } from './watched-entities.js';
 
 /** What is asked of a query. Each has its own entries. */
@@ -63,8 +63,16 @@ class Uncacheable {
   constructor(readonly why: string) {}
 }
 
+/** What cached repositories read by. */
+export interface Reader {
+  /** Read by find options. */
+  find<T>(kind: Kind, repository: Repository<any>, options: FindManyOptions<any>, how: EntityReadOptions): Promise<T>;
+  /** Read by a query builder. */
+  built<T>(kind: Kind, given: SelectQueryBuilder<any>, how: EntityReadOptions): Promise<T>;
+}
+
 /** Reads the entities of one DataSource through one cache. */
-export class EntityReader {
+export class EntityReader implements Reader {
   private readonly logger = new Logger('ResultCache');
   private readonly told = new Set<string>();
   private readonly registries = new Map<string, ClassRegistry>();
@@ -76,7 +84,6 @@ export class EntityReader {
     private readonly classes: readonly Class[] = [],
   ) {}
 
-  /** Read by find options. */
   async find<T>(
     kind: Kind,
     repository: Repository<any>,
@@ -98,7 +105,6 @@ export class EntityReader {
     return this.read<T>({ kind, qb, isOwn: true, shape, sql, parameters, footprintOf }, how, isLocking);
   }
 
-  /** Read by a query builder. */
   async built<T>(kind: Kind, given: SelectQueryBuilder<any>, how: EntityReadOptions): Promise<T> {
     const name = given.expressionMap.mainAlias?.hasMetadata ? given.expressionMap.mainAlias.metadata.name : 'query';
     checkReadOptions(how, viewOf(this.sourceName, name, kind));
@@ -321,7 +327,7 @@ export class EntityReader {
 const SESSION_INPUTS =
   /(?<!["'\w.])(current_(user|role|setting|schemas?|catalog|database|query)|session_user|user|inet_client_\w+)(?!["'\w])/i;
 
-const METHODS: Record<Kind, (qb: SelectQueryBuilder<any>) => Promise<unknown>> = {
+export const METHODS: Record<Kind, (qb: SelectQueryBuilder<any>) => Promise<unknown>> = {
   find: (qb) => qb.getMany(),
   findOne: (qb) => qb.getOne(),
   findAndCount: (qb) => qb.getManyAndCount(),
@@ -361,15 +367,6 @@ function viewOf(source: string, entity: string, kind: Kind): string {
 
 function notWatched(table: string): string {
   return `the table ${table} is not watched; write TypeOrmCacheModule.forFeature([…]) or CacheModule.forFeature({ watch: […] }) with its entity`;
-}
-
-function managerOf(within: EntityReadOptions['within']) {
-  if (within === undefined) return undefined;
-  if ('getRepository' in within) return within;
-  if ('manager' in within) return within.manager;
-  throw new CacheConfigurationError(
-    'within is neither an EntityManager nor a QueryRunner; hand on the manager of dataSource.transaction(async (manager) => …)',
-  );
 }
 
 function runnerOf(within: EntityReadOptions['within']): QueryRunner | undefined {
