@@ -21,10 +21,10 @@ export class BlogFixture {
     private readonly database: TestDatabase,
   ) {}
 
-  static async start(): Promise<BlogFixture> {
+  static async start(scale = SCALE): Promise<BlogFixture> {
     const database = await createDatabase();
     const app = await createApp(database.url, { logger: false });
-    await seed(app.get(DataSource), { scale: SCALE });
+    await seed(app.get(DataSource), { scale });
     await app.init();
     return new BlogFixture(app, database);
   }
