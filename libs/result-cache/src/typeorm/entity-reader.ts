@@ -19,6 +19,7 @@ import { learnClasses } from './entity-classes.js';
 import { builtFootprint, findFootprint } from './find-footprint.js';
 import { type Footprint, type Watching } from './footprint.js';
 import { joinedRows, type RawRow } from './joined-rows.js';
+import { QueryMemory } from './query-memory.js';
 import { checkReadOptions, managerOf, type EntityReadOptions } from './read-options.js';
 import { WatchedEntities } from './watched-entities.js';
 
@@ -56,6 +57,8 @@ interface Plan {
   table: string;
   domainOf: (metadata: EntityMetadata) => string;
   watching: Watching;
+  /** What it was made from, beside the query. */
+  from: readonly unknown[];
 }
 
 /** A read that cannot be cached, and why. */
@@ -76,6 +79,7 @@ export class EntityReader implements Reader {
   private readonly logger = new Logger('ResultCache');
   private readonly told = new Set<string>();
   private readonly registries = new Map<string, ClassRegistry>();
+  private readonly memory = new QueryMemory<{ plan: Plan; identity: readonly unknown[] }>();
 
   constructor(
     private readonly cache: CacheService,
@@ -93,6 +97,33 @@ export class EntityReader implements Reader {
     const within = managerOf(how.within);
     const home = within === undefined ? repository : within.getRepository<ObjectLiteral>(repository.target);
     checkReadOptions(how, viewOf(this.sourceName, home.metadata.name, kind));
+    const name = within === undefined ? this.memory.nameOf(kind, home, options) : undefined;
+    if (name !== undefined && how.skipCache !== true && this.memory.has(home.metadata, name))
+      return this.findAgain<T>(kind, home, name, how);
+    const isLocking = options.lock !== undefined || options.transaction === true;
+    return this.read<T>(this.found(kind, home, options), how, isLocking, name);
+  }
+
+  /** As {@link find}, of options that were read before. */
+  private async findAgain<T>(kind: Kind, home: Repository<any>, name: string, how: EntityReadOptions): Promise<T> {
+    const query = (): Query => this.found(kind, home, this.memory.optionsOf(name));
+    const { metadata } = home;
+    const { store } = this.cache.engine;
+    const from = await this.origin(store as PostgresCache, home.manager.dataSource ?? home.manager.connection).catch(
+      () => null,
+    );
+    const known = from === null ? undefined : this.memory.recall(metadata, name, from);
+    if (known === undefined || transactions.open([home.manager.queryRunner]) !== undefined)
+      return this.read<T>(query(), how, false, name);
+    const view = viewOf(this.sourceName, metadata.name, kind);
+    const tenantId = await this.cache.tenantId(how.tenant, `${view}: tenant`);
+    const key = this.keyOf(known.identity, view, tenantId, how.key);
+    return key instanceof Uncacheable
+      ? this.read<T>(query(), how, false, name)
+      : this.serve<T>(view, key, tenantId, query, known.plan, how);
+  }
+
+  private found(kind: Kind, home: Repository<any>, options: FindManyOptions<any>): Query {
     const qb = home.createQueryBuilder(home.metadata.name).setFindOptions(options);
     const shape = Object.fromEntries(
       SHAPE.filter((key) => options[key] !== undefined).map((key) => [key, options[key]]),
@@ -101,8 +132,7 @@ export class EntityReader implements Reader {
     const returnsRows = returnsEntities(kind);
     const footprintOf = (watching: Watching): Footprint =>
       findFootprint(qb, options, parameters, watching, returnsRows);
-    const isLocking = options.lock !== undefined || options.transaction === true;
-    return this.read<T>({ kind, qb, isOwn: true, shape, sql, parameters, footprintOf }, how, isLocking);
+    return { kind, qb, isOwn: true, shape, sql, parameters, footprintOf };
   }
 
   async built<T>(kind: Kind, given: SelectQueryBuilder<any>, how: EntityReadOptions): Promise<T> {
@@ -135,7 +165,8 @@ export class EntityReader implements Reader {
     );
   }
 
-  private async read<T>(query: Query, how: EntityReadOptions, isLocking: boolean): Promise<T> {
+  /** @param name Under which to remember the query. */
+  private async read<T>(query: Query, how: EntityReadOptions, isLocking: boolean, name?: string): Promise<T> {
     const { engine } = this.cache;
     const { kind, qb } = query;
     const main = qb.expressionMap.mainAlias;
@@ -152,7 +183,8 @@ export class EntityReader implements Reader {
       return engine.computeUncached(run, unknown, 'transaction');
     const tenantId = await this.cache.tenantId(how.tenant, `${view}: tenant`);
     const plan = isLocking ? new Uncacheable('it locks rows') : await this.plan(query);
-    const key = plan instanceof Uncacheable ? plan : this.keyOf(query, plan, view, tenantId, extra);
+    const identity = plan instanceof Uncacheable ? [] : identityOf(query, plan);
+    const key = plan instanceof Uncacheable ? plan : this.keyOf(identity, view, tenantId, extra);
     if (plan instanceof Uncacheable || key instanceof Uncacheable) {
       const { why } = key as Uncacheable;
       if (!isLocking) this.tell(view, why);
@@ -171,37 +203,62 @@ export class EntityReader implements Reader {
         policyOf({ domains: plan.domains }),
       );
 
+    if (name !== undefined && !plan.infers)
+      this.memory.keep(entity!, name, { from: plan.from, entities: plan.entities, value: { plan, identity } });
+    return this.serve<T>(view, key, tenantId, () => query, plan, how);
+  }
+
+  /** @param query Called when the value has to be computed. */
+  private async serve<T>(
+    view: string,
+    key: string,
+    tenantId: string | undefined,
+    query: () => Query,
+    plan: Plan,
+    { ttl, freshness, tags }: EntityReadOptions,
+  ): Promise<T> {
+    const { engine } = this.cache;
+    const registry = this.registry(view);
     learnClasses(plan.entities, registry);
     const hasOpen = !plan.infers && plan.footprint.open.length > 0;
-    const compute = (): Promise<T> =>
-      this.run<T>(query, async (raw) => {
-        if (hasOpen) await engine.dependOn(this.discovered(plan, raw, main!.name));
+    const compute = (): Promise<T> => {
+      const current = query();
+      // Its joins are objects of its own.
+      const footprint = hasOpen ? current.footprintOf(plan.watching) : plan.footprint;
+      return this.run<T>(current, async (raw) => {
+        if (!hasOpen) return;
+        await engine.dependOn(this.discovered({ ...plan, footprint }, raw, current.qb.expressionMap.mainAlias!.name));
       });
+    };
     const { domains, rows } = plan.dependencies;
-    const policy = plan.infers
-      ? policyOf({ domains: 'infer' })
-      : policyOf({ domains, rows: rows as EntryOptions['rows'] }, hasOpen);
+    const dependencies = plan.infers
+      ? ({ domains: 'infer' } as const)
+      : { domains, rows: rows as EntryOptions['rows'], discovers: hasOpen };
+    const policy = engine.policy({ ttl, freshness, tags, ...dependencies }, view, view, registry);
     return engine.readThrough(key, compute, policy, tenantId);
   }
 
   private keyOf(
-    query: Query,
-    { table }: Plan,
+    identity: readonly unknown[],
     view: string,
     tenantId: string | undefined,
     extra: unknown,
   ): string | Uncacheable {
-    const { skip, take, relationLoadStrategy } = query.qb.expressionMap;
     try {
       return this.cache.keys.buildMethodKey({
         name: view,
         tenantId,
-        key: [table, query.sql, query.parameters, query.shape, skip ?? null, take ?? null, relationLoadStrategy, extra],
+        key: [...identity, extra],
       });
     } catch (error) {
       if (!(error instanceof CacheConfigurationError)) throw error;
       return new Uncacheable(`a parameter of it cannot be part of a key (${error.message})`);
     }
+  }
+
+  private async origin(store: PostgresCache, source: DataSource): Promise<readonly unknown[]> {
+    const { byName, tableOf } = await new WatchedEntities(store, source).look();
+    return [byName, tableOf];
   }
 
   /** What the query depends on, or why it cannot be cached. */
@@ -260,6 +317,7 @@ export class EntityReader implements Reader {
       table: main?.hasMetadata ? (known.tableOf.get(main.metadata) ?? '') : '',
       domainOf,
       watching: known.watching,
+      from: [known.byName, known.tableOf],
     };
   }
 
@@ -321,6 +379,12 @@ export class EntityReader implements Reader {
     this.told.add(text);
     this.logger.warn(text);
   }
+}
+
+/** What distinguishes a query from others. */
+function identityOf({ qb, sql, parameters, shape }: Query, { table }: Plan): readonly unknown[] {
+  const { skip, take, relationLoadStrategy } = qb.expressionMap;
+  return [table, sql, parameters, shape, skip ?? null, take ?? null, relationLoadStrategy];
 }
 
 /** What SQL can ask of the session it runs in. */
