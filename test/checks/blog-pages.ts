@@ -27,6 +27,8 @@ const QUERIES: ((random: Random, ids: Ids) => string)[] = [
   () => `{ posts(limit: 10) { id title tenantId ${AUTHOR} } }`,
   (random, { users }) =>
     `{ posts(limit: 5, authorId: ${pick(random, users)}) { id title tenantId ${AUTHOR} comments(limit: 5) { id body tenantId ${AUTHOR} } } }`,
+  (random, { posts }) =>
+    `{ post(id: ${pick(random, posts)}) { id title tenantId ${AUTHOR} comments(limit: 3) { id body tenantId } } }`,
   () => `{ dashboard { totalPosts topAuthors { id name } } }`,
 ];
 
@@ -48,6 +50,7 @@ export function anyPage(random: Random, tenant: string, ids: Ids): Page {
   if (random.chance(0.2)) return page(`/users/${pick(random, ids.users)}`);
   if (random.chance(0.1)) return page('/posts?limit=10');
   if (random.chance(0.1)) return page(`/posts?limit=5&authorId=${pick(random, ids.users)}`);
+  if (random.chance(0.1)) return page(`/posts/${pick(random, ids.posts)}`);
   return page('/graphql', QUERIES[random.below(QUERIES.length)]!(random, ids));
 }
 

@@ -107,6 +107,7 @@ describe('the tables of a statement', () => {
 
   it('come with the domains that make them void, and with what is declared', async () => {
     expect(await tablesOf('SELECT * FROM v_user')).toEqual({
+      narrowing: null,
       tables: [
         { name: 'public.posts', domains: ['post'], isWatched: true },
         { name: 'public.users', domains: ['user'], isWatched: true },

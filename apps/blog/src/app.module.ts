@@ -28,16 +28,6 @@ export class AppModule implements NestModule {
           // A page of 100 posts is over the default of 100,000.
           maxValueBytes: 1_000_000,
           tenancy: { mode: 'required', resolver: fromHeader(TENANT_HEADER), knownTenant: isTenant },
-          watch: [
-            { table: 'users', domain: 'user', tenantColumn: 'tenant_id' },
-            { table: 'posts', domain: 'post', tenantColumn: 'tenant_id', tagColumns: [['author_id']] },
-            {
-              table: 'comments',
-              domain: 'comment',
-              tenantColumn: 'tenant_id',
-              tagColumns: [['post_id'], ['author_id']],
-            },
-          ],
         }),
         GraphQLModule.forRoot<ApolloDriverConfig>({
           driver: ApolloDriver,

@@ -13,6 +13,7 @@ GraphQL:
 
 REST:
   curl -s -H 'x-tenant-id: acme' '${url}/posts?authorId=1&limit=3'
+  curl -s -H 'x-tenant-id: acme' ${url}/posts/1
   curl -s -H 'x-tenant-id: acme' ${url}/users/1
 
 Ask twice and look at the header Cache-Status:

@@ -21,10 +21,11 @@ export class BlogFixture {
     private readonly database: TestDatabase,
   ) {}
 
-  static async start(): Promise<BlogFixture> {
-    const database = await createDatabase();
+  /** @param server URL of another server than the one that all specs share. */
+  static async start(scale = SCALE, server?: string): Promise<BlogFixture> {
+    const database = await createDatabase({ server });
     const app = await createApp(database.url, { logger: false });
-    await seed(app.get(DataSource), { scale: SCALE });
+    await seed(app.get(DataSource), { scale });
     await app.init();
     return new BlogFixture(app, database);
   }

@@ -202,6 +202,29 @@ describe('posts', () => {
     );
   });
 
+  it('are found by id, with their author and without its password', async () => {
+    const { body } = await blog.get('/posts/1', 'acme');
+    const [row] = await blog.sql(
+      'SELECT p.title, p.author_id, u.name FROM posts p JOIN users u ON u.id = author_id WHERE p.id = 1',
+    );
+    expect(body).toMatchObject({ id: 1, title: row!['title'], author: { id: row!['author_id'], name: row!['name'] } });
+    expect(Object.keys(body.author as object)).not.toContain('passwordHash');
+    expect(await blog.data('{ post(id: 1) { title author { name } } }')).toEqual({
+      post: { title: row!['title'], author: { name: row!['name'] } },
+    });
+    const response = await blog.get('/posts/999999', 'acme');
+    expect([response.status, response.body.message]).toEqual([404, 'there is no post 999999']);
+  });
+
+  it('by an author of another tenant do not exist', async () => {
+    const [{ id }] = await blog.sql<[{ id: number }]>(
+      `INSERT INTO posts (tenant_id, author_id, title, content, created_at) VALUES ('acme', 11, 'T', 'C', '2000-01-01') RETURNING id`,
+    );
+    expect(await blog.data(`{ post(id: ${id}) { author { name } } }`)).toEqual({ post: null });
+    expect((await blog.get(`/posts/${id}`, 'acme')).status).toBe(404);
+    await blog.sql('DELETE FROM posts WHERE id = $1', [id]);
+  });
+
   it('do not show comments that another tenant managed to attach', async () => {
     const [{ id }] = await blog.sql<[{ id: number }]>(
       `INSERT INTO posts (tenant_id, author_id, title, content, created_at) VALUES ('acme', 1, 'T', 'C', now() + interval '1 day')

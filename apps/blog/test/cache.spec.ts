@@ -52,6 +52,9 @@ describe('every query is a miss and then a hit with the same answer', () => {
     '/posts?limit=100',
     '/posts?authorId=3&limit=2&offset=1',
     '/users/1',
+    '{ post(id: 3) { title author { name createdAt } comments(limit: 2) { body } } }',
+    '{ post(id: 999999) { id } }',
+    '/posts/3',
   ])('%s', async (what) => {
     const miss = await ask(what);
     expect(miss.cache).toMatch(/^default; fwd=miss; detail="\d+ of \d+ hit/);
@@ -65,6 +68,8 @@ describe('every query is a miss and then a hit with the same answer', () => {
     expect((await ask('/posts?limit=4')).cache).toMatch(HIT);
   });
 });
+
+const AUTHOR_OF_3 = '(SELECT author_id FROM posts WHERE id = 3)';
 
 describe('a row changed with plain SQL is seen by the very next request', () => {
   // At the top of every first page, whatever else is written here.
@@ -126,6 +131,14 @@ describe('a row changed with plain SQL is seen by the very next request', () => 
     ['dashboard.topAuthors', '{ dashboard { topAuthors { name } } }', `UPDATE users SET name = '%' WHERE id = 1`],
     ['GET /posts', '/posts', post],
     ['GET /posts of an author', '/posts?authorId=2', post],
+    ['post.author', '{ post(id: 3) { author { name } } }', `UPDATE users SET name = '%' WHERE id = ${AUTHOR_OF_3}`],
+    ['GET /posts/:id', '/posts/3', `UPDATE posts SET title = '%' WHERE id = 3`],
+    ['the author of GET /posts/:id', '/posts/3', `UPDATE users SET name = '%' WHERE id = ${AUTHOR_OF_3}`],
+    [
+      'another author of GET /posts/:id',
+      '/posts/3',
+      `WITH u AS (UPDATE users SET name = '%' WHERE id = 9 RETURNING id) UPDATE posts SET author_id = 9 WHERE id = 3`,
+    ],
     ['GET /users/:id', '/users/3', `UPDATE users SET name = '%' WHERE id = 3`],
   ])('%s', async (_, what, sql) => {
     const marker = `marker ${expect.getState().currentTestName!.length} ${what.length} ${sql.length}`;
@@ -210,6 +223,9 @@ describe('tenants', () => {
     expect((await askUntilHit('{ user(id: 1) { id } }', 'globex')).text).toContain('"user":null');
     expect((await blog.get('/users/1', 'globex')).status).toBe(404);
     expect((await askUntilHit('/posts?authorId=1', 'globex')).text).toBe('[]');
+    expect((await askUntilHit('{ post(id: 1) { id } }', 'acme')).text).toContain('"id":"1"');
+    expect((await askUntilHit('{ post(id: 1) { id } }', 'globex')).text).toContain('"post":null');
+    expect((await blog.get('/posts/1', 'globex')).status).toBe(404);
   });
 
   it('that are unknown or missing get a 400, and nothing is read or cached', async () => {
@@ -299,8 +315,8 @@ describe('operations', () => {
     await askUntilHit('/users/1');
     const { status, text } = await blog.get('/metrics');
     expect(status).toBe(200);
-    expect(text).toMatch(/^fraiseql_cache_hits_total\{.*view_name="UsersService\.find".*\} [1-9]/m);
-    expect(text).toMatch(/^fraiseql_cache_misses_total\{.*view_name="UsersService\.find".*\} [1-9]/m);
+    expect(text).toMatch(/^fraiseql_cache_hits_total\{.*view_name="typeorm\.User\.findOne".*\} [1-9]/m);
+    expect(text).toMatch(/^fraiseql_cache_misses_total\{.*view_name="typeorm\.User\.findOne".*\} [1-9]/m);
     expect(text).toMatch(/^fraiseql_cache_get_duration_seconds_bucket\{/m);
     expect(text).toMatch(/^fraiseql_cache_entries_total\{.*\} [1-9]/m);
     expect(text).not.toMatch(/acme|globex/);

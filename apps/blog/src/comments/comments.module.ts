@@ -1,5 +1,5 @@
 import { Module } from '@nestjs/common';
-import { TypeOrmModule } from '@nestjs/typeorm';
+import { TypeOrmCacheModule } from 'nestjs-result-cache/typeorm';
 import { Comment } from '../database/entities/comment.entity.js';
 import { UsersModule } from '../users/users.module.js';
 import { CommentsResolver } from './comments.resolver.js';
@@ -7,7 +7,7 @@ import { CommentsService } from './comments.service.js';
 import { PostCommentsResolver } from './post-comments.resolver.js';
 
 @Module({
-  imports: [TypeOrmModule.forFeature([Comment]), UsersModule],
+  imports: [TypeOrmCacheModule.forFeature([Comment]), UsersModule],
   providers: [CommentsService, CommentsResolver, PostCommentsResolver],
 })
 export class CommentsModule {}

@@ -1,7 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import { InjectRepository } from '@nestjs/typeorm';
-import { CacheResult, TenantContext } from 'nestjs-result-cache';
-import { Repository } from 'typeorm';
+import { TenantContext } from 'nestjs-result-cache';
+import { CachedEntityRepository, InjectCachedRepository } from 'nestjs-result-cache/typeorm';
 import { Comment } from '../database/entities/comment.entity.js';
 import { type Page } from '../input.js';
 
@@ -9,12 +8,11 @@ import { type Page } from '../input.js';
 @Injectable()
 export class CommentsService {
   constructor(
-    @InjectRepository(Comment) private readonly comments: Repository<Comment>,
+    @InjectCachedRepository(Comment) private readonly comments: CachedEntityRepository<Comment>,
     private readonly tenant: TenantContext,
   ) {}
 
   /** The comments on one post, oldest first. */
-  @CacheResult({ rows: (_page: Page, postId: number) => [['comment', { post_id: postId }]], classes: [Comment] })
   list({ limit, offset }: Page, postId: number): Promise<Comment[]> {
     return this.comments.find({
       where: { postId, tenantId: this.tenant.require() },

@@ -35,7 +35,7 @@ export class DashboardService {
   ) {}
 
   /** Reads every post and comment of the tenant: the expensive query of this application. */
-  @CacheResult({ domains: ['user', 'post', 'comment'], ttl: '10m' })
+  @CacheResult({ domains: 'infer', ttl: '10m' })
   async summary(): Promise<Dashboard> {
     const tenant = this.tenant.require();
     const [[totals], topAuthors] = await Promise.all([
@@ -50,7 +50,7 @@ export class DashboardService {
    * the short TTL, which is how far the figure may be behind. Apart from {@link summary}, because a value that is
    * computed from this one would have to expire with it.
    */
-  @CacheResult({ domains: ['post'], ttl: '30s' })
+  @CacheResult({ domains: 'infer', ttl: '30s' })
   async postsLast24Hours(): Promise<number> {
     const [{ count }] = await this.dataSource.query<[{ count: number }]>(POSTS_LAST_24_HOURS, [this.tenant.require()]);
     return count;

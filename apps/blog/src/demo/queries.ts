@@ -1,6 +1,7 @@
 import { type INestApplication } from '@nestjs/common';
 import { CacheService, TenantContext } from 'nestjs-result-cache';
-import { DataSource } from 'typeorm';
+import { CachedEntityRepository } from 'nestjs-result-cache/typeorm';
+import { DataSource, type EntityTarget, type ObjectLiteral } from 'typeorm';
 import { CommentsService } from '../comments/comments.service.js';
 import { DashboardService } from '../dashboard/dashboard.service.js';
 import { Comment } from '../database/entities/comment.entity.js';
@@ -28,6 +29,7 @@ export function contests(app: INestApplication): { simple: Contest; aggregate: C
     name,
     computed: (round) => query(ways.computed, round),
     cached: (round) => query(ways.cached, round),
+    stored: () => app.get(CacheService).engine.drain(),
   });
   const inAcme = <T>(query: () => Promise<T>): Promise<T> => tenants.run('acme', query);
   return {
@@ -91,15 +93,17 @@ function cachedServices(app: INestApplication): Services {
   };
 }
 
-/** Made with `new`, not by Nest: then a decorated method finds no cache and runs as it is written. */
+/** Made with `new`, not by Nest: then a decorated method finds no cache, and the repositories are told to use none. */
 function uncachedServices(app: INestApplication): Services {
   const tenants = app.get(TenantContext);
   const dataSource = app.get(DataSource);
-  const users = new UsersService(dataSource.getRepository(User), tenants);
+  const repository = <Entity extends ObjectLiteral>(entity: EntityTarget<Entity>): CachedEntityRepository<Entity> =>
+    CachedEntityRepository.uncached(dataSource.getRepository(entity));
+  const users = new UsersService(repository(User), tenants);
   return {
     users,
-    posts: new PostsService(dataSource.getRepository(Post), users, tenants),
-    comments: new CommentsService(dataSource.getRepository(Comment), tenants),
+    posts: new PostsService(repository(Post), users, tenants),
+    comments: new CommentsService(repository(Comment), tenants),
     dashboard: new DashboardService(dataSource, tenants),
   };
 }

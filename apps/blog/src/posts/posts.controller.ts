@@ -1,4 +1,4 @@
-import { ClassSerializerInterceptor, Controller, Get, Query, UseInterceptors } from '@nestjs/common';
+import { ClassSerializerInterceptor, Controller, Get, Param, Query, UseInterceptors } from '@nestjs/common';
 import { type Post } from '../database/entities/post.entity.js';
 import { readId, readPage } from '../input.js';
 import { PostsService } from './posts.service.js';
@@ -16,5 +16,11 @@ export class PostsController {
     @Query('offset') offset?: unknown,
   ): Promise<Post[]> {
     return this.posts.list(readPage(limit, offset), authorId === undefined ? undefined : readId('authorId', authorId));
+  }
+
+  /** With its author. */
+  @Get(':id')
+  get(@Param('id') id: string): Promise<Post> {
+    return this.posts.get(readId('id', id));
   }
 }

@@ -1,5 +1,5 @@
 import { Module } from '@nestjs/common';
-import { TypeOrmModule } from '@nestjs/typeorm';
+import { TypeOrmCacheModule } from 'nestjs-result-cache/typeorm';
 import { Post } from '../database/entities/post.entity.js';
 import { UsersModule } from '../users/users.module.js';
 import { PostsController } from './posts.controller.js';
@@ -8,7 +8,7 @@ import { PostsService } from './posts.service.js';
 import { UserPostsResolver } from './user-posts.resolver.js';
 
 @Module({
-  imports: [TypeOrmModule.forFeature([Post]), UsersModule],
+  imports: [TypeOrmCacheModule.forFeature([Post]), UsersModule],
   providers: [PostsService, PostsResolver, UserPostsResolver],
   controllers: [PostsController],
 })

@@ -21,6 +21,11 @@ export class PostsResolver {
     return this.posts.list(readPage(limit, offset), authorId == null ? undefined : readId('authorId', authorId));
   }
 
+  @Query(() => Post, { name: 'post', nullable: true, description: 'Null when there is no such post.' })
+  find(@Args('id', { type: () => ID }) id: string): Promise<Post | null> {
+    return this.posts.find(readId('id', id));
+  }
+
   @Mutation(() => Post)
   createPost(
     @Args('authorId', { type: () => ID }) authorId: string,
@@ -40,7 +45,8 @@ export class PostsResolver {
   }
 
   @ResolveField(() => User)
-  author(@Parent() post: Post): Promise<User> {
-    return this.users.get(post.authorId);
+  async author(@Parent() post: Post): Promise<User> {
+    // A list comes without: each author is an entry of its own there, shared by all pages, and read with one statement.
+    return post.author ?? this.users.get(post.authorId);
   }
 }

@@ -1,12 +1,12 @@
 import { Module } from '@nestjs/common';
-import { TypeOrmModule } from '@nestjs/typeorm';
+import { TypeOrmCacheModule } from 'nestjs-result-cache/typeorm';
 import { User } from '../database/entities/user.entity.js';
 import { UsersController } from './users.controller.js';
 import { UsersResolver } from './users.resolver.js';
 import { UsersService } from './users.service.js';
 
 @Module({
-  imports: [TypeOrmModule.forFeature([User])],
+  imports: [TypeOrmCacheModule.forFeature([User])],
   providers: [UsersService, UsersResolver],
   controllers: [UsersController],
   exports: [UsersService],

@@ -1,7 +1,7 @@
 import { ConflictException, Injectable, NotFoundException } from '@nestjs/common';
-import { InjectRepository } from '@nestjs/typeorm';
-import { CacheResult, TenantContext } from 'nestjs-result-cache';
-import { QueryFailedError, Repository } from 'typeorm';
+import { TenantContext } from 'nestjs-result-cache';
+import { CachedEntityRepository, InjectCachedRepository } from 'nestjs-result-cache/typeorm';
+import { QueryFailedError } from 'typeorm';
 import { User } from '../database/entities/user.entity.js';
 import { type Page } from '../input.js';
 
@@ -9,11 +9,10 @@ import { type Page } from '../input.js';
 @Injectable()
 export class UsersService {
   constructor(
-    @InjectRepository(User) private readonly users: Repository<User>,
+    @InjectCachedRepository(User) private readonly users: CachedEntityRepository<User>,
     private readonly tenant: TenantContext,
   ) {}
 
-  @CacheResult({ domains: ['user'], classes: [User] })
   list({ limit, offset }: Page): Promise<User[]> {
     return this.users.find({
       where: { tenantId: this.tenant.require() },
@@ -23,8 +22,6 @@ export class UsersService {
     });
   }
 
-  // Read by primary key: whatever the answer is, `null` included, only a write to the row of this id can change it.
-  @CacheResult({ rows: (id: number) => [['user', { id }]], classes: [User] })
   find(id: number): Promise<User | null> {
     return this.users.findOneBy({ id, tenantId: this.tenant.require() });
   }
@@ -39,7 +36,8 @@ export class UsersService {
   /** @throws ConflictException when another user of the tenant has this e-mail address. */
   async create(name: string, email: string): Promise<User> {
     try {
-      return await this.users.save(this.users.create({ tenantId: this.tenant.require(), name, email }));
+      const user = this.users.repository.create({ tenantId: this.tenant.require(), name, email });
+      return await this.users.repository.save(user);
     } catch (error) {
       if (isUniqueViolation(error)) throw new ConflictException(`there is already a user with the email ${email}`);
       throw error;
@@ -48,7 +46,7 @@ export class UsersService {
 
   /** @throws NotFoundException */
   async rename(id: number, name: string): Promise<User> {
-    const { affected } = await this.users.update({ id, tenantId: this.tenant.require() }, { name });
+    const { affected } = await this.users.repository.update({ id, tenantId: this.tenant.require() }, { name });
     if (affected === 0) throw new NotFoundException(`there is no user ${id}`);
     return this.get(id);
   }

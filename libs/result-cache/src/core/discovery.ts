@@ -1,15 +1,21 @@
 import { type Computation } from './computation.js';
+import { type DependedRows } from './store.js';
 
 /** A statement that ran while a value was computed, and what of its session decides what its text means. */
 export interface ObservedStatement {
   readonly text: string;
+  /** Those of its parameters `$1`, `$2`, …; none where it is not certain with which it was sent. */
+  readonly values: readonly unknown[];
   /** What the store's own inference makes of it. */
   readonly session: unknown;
 }
 
 /** What a statement depends on, or why nobody can tell. */
 export interface StatementDependencies {
+  /** Those of which any row may matter. */
   readonly domains: readonly string[];
+  /** Rows of others, where the statement's own conditions tell. */
+  readonly rows: readonly DependedRows[];
   /** A sentence that names the culprit; `null` where everything is known. */
   readonly problem: string | null;
 }
@@ -29,8 +35,8 @@ export interface StatementInference {
 /** What to do with what was found. */
 export interface Finder {
   readonly inference: StatementInference;
-  /** A value depends on these domains too; keeps it out of the cache if one of them is not tracked. */
-  found(computation: Computation, domains: readonly string[]): Promise<void>;
+  /** A value depends on these too; keeps it out of the cache if one of their domains is not tracked. */
+  found(computation: Computation, what: Pick<StatementDependencies, 'domains' | 'rows'>): Promise<void>;
   /** A value cannot be kept. `why` is for its author, if there is anything to do about it. */
   refused(computation: Computation, why?: string): void;
 }
@@ -74,7 +80,8 @@ export class Discovery {
       if ((await finder.inference.version()) !== version) return finder.refused(computation);
       for (const { problem } of found) if (problem !== null) finder.refused(computation, problem);
       const domains = [...new Set(found.flatMap((one) => one.domains))];
-      if (domains.length > 0) await finder.found(computation, domains);
+      const rows = found.flatMap((one) => one.rows).filter(([domain]) => !domains.includes(domain));
+      if (domains.length + rows.length > 0) await finder.found(computation, { domains, rows });
     } catch {
       // It failed, or its session could not be asked, or the database of the cache.
       finder.refused(computation);

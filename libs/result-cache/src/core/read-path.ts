@@ -383,7 +383,7 @@ export class ReadPath {
     if (!this.tracks || inference === undefined) return undefined;
     const finder: Finder = {
       inference,
-      found: (target, domains) => this.dependOn({ domains, free: [], rows: [] }, target),
+      found: (target, { domains, rows }) => this.dependOn({ domains, free: [], rows }, target),
       refused: (target, why) => this.doNotKeep(why, target),
     };
     const version = inference.knownVersion ?? (await this.session.inTime(inference.version()).catch(() => null));

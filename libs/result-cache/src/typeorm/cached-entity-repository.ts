@@ -10,7 +10,8 @@ import {
   type SelectQueryBuilder,
 } from 'typeorm';
 import { CachedQuery } from './cached-query.js';
-import { type EntityReader, type Kind } from './entity-reader.js';
+import { type Kind, type Reader } from './entity-reader.js';
+import { plainReader } from './plain-reader.js';
 import { type EntityReadOptions } from './read-options.js';
 
 /**
@@ -28,9 +29,17 @@ import { type EntityReadOptions } from './read-options.js';
  */
 export class CachedEntityRepository<Entity extends ObjectLiteral> {
   constructor(
-    private readonly reader: EntityReader,
+    private readonly reader: Reader,
     private readonly find_: () => Repository<Entity>,
   ) {}
+
+  /**
+   * One that reads past any cache: for a service in a unit test, or to compare with.
+   * @example new UsersService(CachedEntityRepository.uncached(dataSource.getRepository(User)))
+   */
+  static uncached<Entity extends ObjectLiteral>(repository: Repository<Entity>): CachedEntityRepository<Entity> {
+    return new CachedEntityRepository<Entity>(plainReader, () => repository);
+  }
 
   /** TypeORM's own repository: for writes, and for reads that are to pass by the cache. */
   get repository(): Repository<Entity> {

@@ -1,11 +1,11 @@
 import { type ObjectLiteral, type SelectQueryBuilder } from 'typeorm';
-import { type EntityReader } from './entity-reader.js';
+import { type Reader } from './entity-reader.js';
 import { type EntityReadOptions } from './read-options.js';
 
 /** A query builder's query, read through the cache; see {@link CachedEntityRepository.cached}. */
 export class CachedQuery<Entity extends ObjectLiteral> {
   constructor(
-    private readonly reader: EntityReader,
+    private readonly reader: Reader,
     private readonly qb: SelectQueryBuilder<Entity>,
     private readonly how: EntityReadOptions,
   ) {}

@@ -20,7 +20,8 @@ import { learnClasses } from './entity-classes.js';
 import { builtFootprint, findFootprint } from './find-footprint.js';
 import { type Footprint, type Watching } from './footprint.js';
 import { joinedRows, type RawRow } from './joined-rows.js';
-import { checkReadOptions, type EntityReadOptions } from './read-options.js';
+import { QueryMemory } from './query-memory.js';
+import { checkReadOptions, managerOf, type EntityReadOptions } from './read-options.js';
 import { WatchedEntities } from './watched-entities.js';
 
 /** What is asked of a query. Each has its own entries. */
@@ -59,6 +60,17 @@ interface Plan {
   watching: Watching;
   /** Whether tables are still watched as they were when this was made. */
   holds: () => Promise<boolean>;
+  /** What it was made from, beside the query. */
+  from: readonly unknown[];
+}
+
+/** What a read came to that can be asked again. */
+interface Known {
+  plan: Plan;
+  identity: readonly unknown[];
+  /** For whom it was found to be right: under row-level security that decides whether it may be cached at all. */
+  isAnybodys: boolean;
+  isKeyless: boolean;
 }
 
 /** A read that cannot be cached, and why. */
@@ -66,11 +78,20 @@ class Uncacheable {
   constructor(readonly why: string) {}
 }
 
+/** What cached repositories read by. */
+export interface Reader {
+  /** Read by find options. */
+  find<T>(kind: Kind, repository: Repository<any>, options: FindManyOptions<any>, how: EntityReadOptions): Promise<T>;
+  /** Read by a query builder. */
+  built<T>(kind: Kind, given: SelectQueryBuilder<any>, how: EntityReadOptions): Promise<T>;
+}
+
 /** Reads the entities of one DataSource through one cache. */
-export class EntityReader {
+export class EntityReader implements Reader {
   private readonly logger = new Logger('ResultCache');
   private readonly told = new Set<string>();
   private readonly registries = new Map<string, ClassRegistry>();
+  private readonly memory = new QueryMemory<Known>();
 
   constructor(
     private readonly cache: CacheService,
@@ -79,7 +100,6 @@ export class EntityReader {
     private readonly classes: readonly Class[] = [],
   ) {}
 
-  /** Read by find options. */
   async find<T>(
     kind: Kind,
     repository: Repository<any>,
@@ -89,6 +109,35 @@ export class EntityReader {
     const within = managerOf(how.within);
     const home = within === undefined ? repository : within.getRepository<ObjectLiteral>(repository.target);
     checkReadOptions(how, viewOf(this.sourceName, home.metadata.name, kind));
+    const name = within === undefined ? this.memory.nameOf(kind, home, options) : undefined;
+    if (name !== undefined && how.skipCache !== true && this.memory.has(home.metadata, name))
+      return this.findAgain<T>(kind, home, name, how);
+    const isLocking = options.lock !== undefined || options.transaction === true;
+    return this.read<T>(this.found(kind, home, options), how, isLocking, name);
+  }
+
+  /** As {@link find}, of options that were read before. */
+  private async findAgain<T>(kind: Kind, home: Repository<any>, name: string, how: EntityReadOptions): Promise<T> {
+    const query = (): Query => this.found(kind, home, this.memory.optionsOf(name));
+    const { metadata } = home;
+    const { store } = this.cache.engine;
+    const from = await this.origin(store as PostgresCache, home.manager.dataSource ?? home.manager.connection).catch(
+      () => null,
+    );
+    const known = from === null ? undefined : this.memory.recall(metadata, name, from);
+    if (known === undefined || transactions.open([home.manager.queryRunner]) !== undefined)
+      return this.read<T>(query(), how, false, name);
+    const view = viewOf(this.sourceName, metadata.name, kind);
+    const tenantId = await this.cache.tenantId(how.tenant, `${view}: tenant`);
+    const key = this.keyOf(known.identity, view, tenantId, how.key);
+    const isKeyless = how.key === undefined;
+    const isAnybodys = tenantId === undefined && isKeyless;
+    return key instanceof Uncacheable || known.isAnybodys !== isAnybodys || known.isKeyless !== isKeyless
+      ? this.read<T>(query(), how, false, name)
+      : this.serve<T>(view, key, tenantId, query, known.plan, how);
+  }
+
+  private found(kind: Kind, home: Repository<any>, options: FindManyOptions<any>): Query {
     const qb = home.createQueryBuilder(home.metadata.name).setFindOptions(options);
     const shape = Object.fromEntries(
       SHAPE.filter((key) => options[key] !== undefined).map((key) => [key, options[key]]),
@@ -97,11 +146,9 @@ export class EntityReader {
     const returnsRows = returnsEntities(kind);
     const footprintOf = (watching: Watching): Footprint =>
       findFootprint(qb, options, parameters, watching, returnsRows);
-    const isLocking = options.lock !== undefined || options.transaction === true;
-    return this.read<T>({ kind, qb, isOwn: true, shape, sql, parameters, footprintOf }, how, isLocking);
+    return { kind, qb, isOwn: true, shape, sql, parameters, footprintOf };
   }
 
-  /** Read by a query builder. */
   async built<T>(kind: Kind, given: SelectQueryBuilder<any>, how: EntityReadOptions): Promise<T> {
     const name = given.expressionMap.mainAlias?.hasMetadata ? given.expressionMap.mainAlias.metadata.name : 'query';
     checkReadOptions(how, viewOf(this.sourceName, name, kind));
@@ -132,7 +179,8 @@ export class EntityReader {
     );
   }
 
-  private async read<T>(query: Query, how: EntityReadOptions, isLocking: boolean): Promise<T> {
+  /** @param name Under which to remember the query. */
+  private async read<T>(query: Query, how: EntityReadOptions, isLocking: boolean, name?: string): Promise<T> {
     const { engine } = this.cache;
     const { kind, qb } = query;
     const main = qb.expressionMap.mainAlias;
@@ -148,10 +196,11 @@ export class EntityReader {
     if (transactions.open([manager, how.within]) !== undefined)
       return engine.computeUncached(run, unknown, 'transaction');
     const tenantId = await this.cache.tenantId(how.tenant, `${view}: tenant`);
-    const plan = isLocking
-      ? new Uncacheable('it locks rows')
-      : await this.plan(query, tenantId === undefined && extra === undefined, extra === undefined);
-    const key = plan instanceof Uncacheable ? plan : this.keyOf(query, plan, view, tenantId, extra);
+    const isAnybodys = tenantId === undefined && extra === undefined;
+    const isKeyless = extra === undefined;
+    const plan = isLocking ? new Uncacheable('it locks rows') : await this.plan(query, isAnybodys, isKeyless);
+    const identity = plan instanceof Uncacheable ? [] : identityOf(query, plan);
+    const key = plan instanceof Uncacheable ? plan : this.keyOf(identity, view, tenantId, extra);
     if (plan instanceof Uncacheable || key instanceof Uncacheable) {
       const { why } = key as Uncacheable;
       if (!isLocking) this.tell(view, why);
@@ -170,49 +219,68 @@ export class EntityReader {
         policyOf({ domains: plan.domains }),
       );
 
+    if (name !== undefined && !plan.infers)
+      this.memory.keep(entity!, name, {
+        from: plan.from,
+        entities: plan.entities,
+        value: { plan, identity, isAnybodys, isKeyless },
+      });
+    return this.serve<T>(view, key, tenantId, () => query, plan, how);
+  }
+
+  /** @param query Called when the value has to be computed. */
+  private async serve<T>(
+    view: string,
+    key: string,
+    tenantId: string | undefined,
+    query: () => Query,
+    plan: Plan,
+    { ttl, freshness, tags }: EntityReadOptions,
+  ): Promise<T> {
+    const { engine } = this.cache;
+    const registry = this.registry(view);
     learnClasses(plan.entities, registry);
     const hasOpen = !plan.infers && plan.footprint.open.length > 0;
     const compute = async (): Promise<T> => {
       // Asked behind the fence: what changes from now on makes void what is read.
       if (!(await plan.holds())) engine.doNotKeep('its tables have just come to be watched in another way');
-      return this.run<T>(query, async (raw) => {
-        if (hasOpen) await engine.dependOn(this.discovered(plan, raw, main!.name));
+      const current = query();
+      // Its joins are objects of its own.
+      const footprint = hasOpen ? current.footprintOf(plan.watching) : plan.footprint;
+      return this.run<T>(current, async (raw) => {
+        if (!hasOpen) return;
+        await engine.dependOn(this.discovered({ ...plan, footprint }, raw, current.qb.expressionMap.mainAlias!.name));
       });
     };
     const { domains, rows } = plan.dependencies;
-    const policy = plan.infers
-      ? policyOf({ domains: 'infer' })
-      : policyOf({ domains, rows: rows as EntryOptions['rows'] }, hasOpen);
+    const dependencies = plan.infers
+      ? ({ domains: 'infer' } as const)
+      : { domains, rows: rows as EntryOptions['rows'], discovers: hasOpen };
+    const policy = engine.policy({ ttl, freshness, tags, ...dependencies }, view, view, registry);
     return engine.readThrough(key, compute, policy, tenantId);
   }
 
   private keyOf(
-    query: Query,
-    { tables }: Plan,
+    identity: readonly unknown[],
     view: string,
     tenantId: string | undefined,
     extra: unknown,
   ): string | Uncacheable {
-    const { skip, take, relationLoadStrategy } = query.qb.expressionMap;
     try {
       return this.cache.keys.buildMethodKey({
         name: view,
         tenantId,
-        key: [
-          tables,
-          query.sql,
-          query.parameters,
-          query.shape,
-          skip ?? null,
-          take ?? null,
-          relationLoadStrategy,
-          extra,
-        ],
+        key: [...identity, extra],
       });
     } catch (error) {
       if (!(error instanceof CacheConfigurationError)) throw error;
       return new Uncacheable(`a parameter of it cannot be part of a key (${error.message})`);
     }
+  }
+
+  private async origin(store: PostgresCache, source: DataSource): Promise<readonly unknown[]> {
+    const { byName, tableOf } = await new WatchedEntities(store, source).look();
+    return [byName, tableOf];
   }
 
   /**
@@ -293,6 +361,7 @@ export class EntityReader {
           (relations) => isEqual(relations, known.byName),
           () => false,
         ),
+      from: [known.byName, known.tableOf],
     };
   }
 
@@ -355,11 +424,17 @@ export class EntityReader {
   }
 }
 
+/** What distinguishes a query from others. */
+function identityOf({ qb, sql, parameters, shape }: Query, { tables }: Plan): readonly unknown[] {
+  const { skip, take, relationLoadStrategy } = qb.expressionMap;
+  return [tables, sql, parameters, shape, skip ?? null, take ?? null, relationLoadStrategy];
+}
+
 /** What SQL can ask of the session it runs in. */
 const SESSION_INPUTS =
   /(?<!["'\w.])(current_(user|role|setting|schemas?|catalog|database|query)|session_user|user|inet_client_\w+)(?!["'\w])/i;
 
-const METHODS: Record<Kind, (qb: SelectQueryBuilder<any>) => Promise<unknown>> = {
+export const METHODS: Record<Kind, (qb: SelectQueryBuilder<any>) => Promise<unknown>> = {
   find: (qb) => qb.getMany(),
   findOne: (qb) => qb.getOne(),
   findAndCount: (qb) => qb.getManyAndCount(),
@@ -407,15 +482,6 @@ function viewOf(source: string, entity: string, kind: Kind): string {
 
 function notWatched(table: string): string {
   return `the table ${table} is not watched; write TypeOrmCacheModule.forFeature([…]) or CacheModule.forFeature({ watch: […] }) with its entity`;
-}
-
-function managerOf(within: EntityReadOptions['within']) {
-  if (within === undefined) return undefined;
-  if ('getRepository' in within) return within;
-  if ('manager' in within) return within.manager;
-  throw new CacheConfigurationError(
-    'within is neither an EntityManager nor a QueryRunner; hand on the manager of dataSource.transaction(async (manager) => …)',
-  );
 }
 
 function runnerOf(within: EntityReadOptions['within']): QueryRunner | undefined {

@@ -25,3 +25,13 @@ export function checkReadOptions(options: EntityReadOptions, where: string): voi
   if (options.skipCache !== undefined && typeof options.skipCache !== 'boolean')
     throw new CacheConfigurationError(`${where}: skipCache is neither true nor false; write skipCache: true`);
 }
+
+/** The manager of the transaction to read in. @throws CacheConfigurationError */
+export function managerOf(within: EntityReadOptions['within']): EntityManager | undefined {
+  if (within === undefined) return undefined;
+  if ('getRepository' in within) return within;
+  if ('manager' in within) return within.manager;
+  throw new CacheConfigurationError(
+    'within is neither an EntityManager nor a QueryRunner; hand on the manager of dataSource.transaction(async (manager) => …)',
+  );
+}

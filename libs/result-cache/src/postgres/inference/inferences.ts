@@ -2,12 +2,14 @@ import { LRUCache } from 'lru-cache';
 import pg from 'pg';
 import { type ObservedStatement, type StatementDependencies, type StatementInference } from '../../core/discovery.js';
 import { CacheConfigurationError } from '../../core/errors.js';
+import { type DependedRows } from '../../core/store.js';
 import { type Connection, type TextRows } from '../connection.js';
 import { quoteIdentifier } from '../sql.js';
+import { type Narrowing } from './narrowing.js';
 import { asArguments } from './parameters.js';
 import { observeStatements } from './observe.js';
 import { parseFacts, PROBE, type SessionFacts } from './session-facts.js';
-import { readsFrom, READS_QUERY, unknownReads, type StatementReads } from './statement-reads.js';
+import { NARROWABLE_QUERY, readsFrom, READS_QUERY, unknownReads, type StatementReads } from './statement-reads.js';
 
 /** Options of finding out what statements read. */
 export interface InferenceOptions {
@@ -83,12 +85,15 @@ export class Inferences implements StatementInference {
   }
 
   /** {@link StatementInference.dependenciesOf}: `session` is a {@link SessionFacts}. */
-  async dependenciesOf({ text, session }: ObservedStatement, version: string): Promise<StatementDependencies> {
+  async dependenciesOf({ text, values, session }: ObservedStatement, version: string): Promise<StatementDependencies> {
     const facts = session as SessionFacts;
     const problem = whyUnusable(facts);
-    if (problem !== null) return { domains: [], problem };
-    const { tables, declared, unknown, unwatched } = await this.reads(text, facts.schemas, facts.database, version);
-    return { domains: [...tables.flatMap(({ domains }) => domains), ...declared], problem: unknown ?? unwatched };
+    if (problem !== null) return { domains: [], rows: [], problem };
+    const reads = await this.reads(text, facts.schemas, facts.database, version);
+    const unsafe = reads.unknown ?? reads.unwatched;
+    if (reads.narrowing !== null) return { ...narrowed(reads.narrowing, values), problem: unsafe };
+    const domains = [...reads.tables.flatMap((table) => table.domains), ...reads.declared];
+    return { domains, rows: [], problem: unsafe };
   }
 
   /** @throws CacheConfigurationError for a function among the options that does not exist. */
@@ -168,7 +173,29 @@ async function inspect(
     'SELECT p.oid FROM pg_proc p WHERE p.pronamespace = pg_my_temp_schema() AND p.proname = $1',
     [NAME],
   )) as [[string]];
-  return readsFrom(await query(READS_QUERY, [oid, [...declared.keys()]]), declared);
+  // Parameters that share an argument cannot be told apart.
+  const narrowable = body.text === text ? await query(NARROWABLE_QUERY, [oid]) : [];
+  return readsFrom(await query(READS_QUERY, [oid, [...declared.keys()]]), declared, narrowable);
+}
+
+/** Rows by the values that the statement was sent with; of those that make no tag the whole domain. */
+function narrowed(
+  { whole, rows }: Narrowing,
+  values: readonly unknown[],
+): Pick<StatementDependencies, 'domains' | 'rows'> {
+  const domains = [...whole];
+  const found: DependedRows[] = [];
+  for (const { domain, column, parameter } of rows) {
+    const value = values[parameter - 1];
+    if (isNameable(value)) found.push([domain, { [column]: String(value) }]);
+    else domains.push(domain);
+  }
+  return { domains, rows: found };
+}
+
+/** Whether the driver sends it as the text that it is written as here. */
+function isNameable(value: unknown): value is string | number | bigint {
+  return typeof value === 'string' ? !/\0|\p{Surrogate}/u.test(value) : ['number', 'bigint'].includes(typeof value);
 }
 
 function whyUnusable({

@@ -115,6 +115,9 @@ function observed(sending: Sending, sent: unknown[]): unknown {
       discovery.refuse('it reads what an imported snapshot shows, which may be older than any fence');
     return query.apply(client, sent);
   }
+  const list: unknown = Array.isArray(sent[1]) ? sent[1] : (given as { values?: unknown } | null)?.values;
+  const parameters: readonly unknown[] = Array.isArray(list) ? list : [];
+  const values = [...parameters];
   let answered!: (statement: ObservedStatement | Promise<ObservedStatement>) => void;
   discovery.observe(new Promise((resolve) => (answered = resolve)));
   const waiting = unasked.get(client) ?? new Set();
@@ -123,7 +126,9 @@ function observed(sending: Sending, sent: unknown[]): unknown {
   const ended = (error?: unknown): void => {
     waiting.delete(sentHere);
     answered(
-      error || typeof text !== 'string' ? Promise.reject(new Error('the statement failed')) : probe(sending, text),
+      error || typeof text !== 'string'
+        ? Promise.reject(new Error('the statement failed'))
+        : probe(sending, text, values.every((value, index) => Object.is(value, parameters[index])) ? values : []),
     );
   };
   const place = sent.findIndex((one, index) => index > 0 && typeof one === 'function');
@@ -159,13 +164,18 @@ function couldChangeSession(config: unknown): boolean {
 }
 
 /** Ask the session itself in what way it read the statement, right behind it. */
-async function probe({ client, ask, discovery: { computation } }: Sending, text: string): Promise<ObservedStatement> {
+async function probe(
+  { client, ask, discovery: { computation } }: Sending,
+  text: string,
+  values: readonly unknown[],
+): Promise<ObservedStatement> {
   const asking = ask.call(client, { text: PROBE, rowMode: 'array', types: asText }) as Promise<{ rows: TextRows }>;
   const { rows } = await asking;
   const session = parseFacts(rows);
   // To be judged with the rest: by now the value may be complete.
   return {
     text,
+    values,
     session: { ...session, isStrangersTransaction: session.inTransaction && begun.get(client) !== computation },
   };
 }

@@ -1,5 +1,6 @@
 import { type TextRows } from '../connection.js';
 import { readsElsewhere } from './builtin-functions.js';
+import { narrowing, type NarrowableTable, type Narrowing } from './narrowing.js';
 
 /** A table, or materialized view, that a statement reads. */
 export interface TableRead {
@@ -20,11 +21,13 @@ export interface StatementReads {
   readonly unknown: string | null;
   /** The first table that is not watched, and what to write; `null` where all are. */
   readonly unwatched: string | null;
+  /** Which rows of the tables are read, by the statement's parameters; `null` where any row may matter. */
+  readonly narrowing: Narrowing | null;
 }
 
 /** Nobody can tell what a statement reads. */
 export function unknownReads(unknown: string): StatementReads {
-  return { tables: [], declared: [], unknown, unwatched: null };
+  return { tables: [], declared: [], unknown, unwatched: null, narrowing: null };
 }
 
 /** One row of `fraiseql_cache.reads_of`. */
@@ -50,8 +53,18 @@ interface Found {
 export const READS_QUERY = `SELECT class, oid, name, kind, persistence = 't', builtin, volatility = 'i', language, parsed, writes, locks,
   root, array_to_json(domains), unwatched, suggestion FROM fraiseql_cache.reads_of($1::oid, $2::oid[]) ORDER BY name`;
 
-/** What the objects behind a statement add up to. `declared`: domains of functions, by oid. */
-export function readsFrom(rows: TextRows, declared: ReadonlyMap<string, readonly string[]>): StatementReads {
+/** The parse tree, and of its tables what tells their rows apart; no row where it is not all that is read. */
+export const NARROWABLE_QUERY = 'SELECT tree, tables FROM fraiseql_cache.narrowable($1::oid)';
+
+/**
+ * What the objects behind a statement add up to. `declared`: domains of functions, by oid. `narrowable`: the answer of
+ * {@link NARROWABLE_QUERY}.
+ */
+export function readsFrom(
+  rows: TextRows,
+  declared: ReadonlyMap<string, readonly string[]>,
+  narrowable: TextRows,
+): StatementReads {
   const found = rows.map(parse);
   const unknown = found.map((one) => whyUnknown(one, declared, found)).find((why) => why !== null) ?? null;
   if (unknown !== null) return unknownReads(unknown);
@@ -73,7 +86,22 @@ export function readsFrom(rows: TextRows, declared: ReadonlyMap<string, readonly
     declared: [...new Set(functions.flatMap(({ oid, domains }) => [...(declared.get(oid) ?? []), ...(domains ?? [])]))],
     unknown: null,
     unwatched,
+    narrowing: narrowingOf(found, declared, narrowable),
   };
+}
+
+/** Only where the statement's own tree is all that there is: built-in functions, and tables that occur in it. */
+function narrowingOf(
+  found: readonly Found[],
+  declared: ReadonlyMap<string, readonly string[]>,
+  [row]: TextRows,
+): Narrowing | null {
+  const [tree, tables] = row ?? [];
+  if (tree == null || tables == null) return null;
+  const known = new Map(Object.entries(JSON.parse(tables) as Record<string, NarrowableTable>));
+  const isInTree = ({ class: kind, oid, isBuiltin, domains }: Found): boolean =>
+    kind === 'function' ? isBuiltin && !declared.has(oid) && domains === null : kind !== 'relation' || known.has(oid);
+  return found.every(isInTree) ? narrowing(tree, known) : null;
 }
 
 function parse(row: (string | null)[]): Found {

@@ -118,3 +118,30 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
     FROM ancestry a JOIN pg_class c ON c.oid = a.parent JOIN pg_namespace n ON n.oid = c.relnamespace
    WHERE NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = a.parent);
 $$;
+
+-- The parse tree of a function with a parsed body, and of the tables in it those whose rows can be told apart by one column:
+-- {"oid": {"domain": …, "columns": [[number, name], …]}}, primary key first and tenant last. NULL where another kind of relation
+-- occurs: what a view, a policy or a child reads besides is not in this tree.
+CREATE FUNCTION fraiseql_cache.narrowable(p_function oid) RETURNS TABLE (tree text, tables jsonb)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT p.prosqlbody::text, found.tables
+    FROM pg_proc p
+    CROSS JOIN LATERAL (
+      SELECT jsonb_object_agg(c.oid::text, jsonb_build_object('domain', w.domain, 'columns', (
+               SELECT COALESCE(jsonb_agg(jsonb_build_array(a.attnum::text, a.attname)
+                        ORDER BY EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indkey::text = a.attnum::text) DESC,
+                                 a.attname = w.tenant_column, a.attnum), '[]')
+                 FROM jsonb_array_elements(w.tag_columns) AS g (columns)
+                 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = g.columns ->> 0 AND NOT a.attisdropped
+                WHERE jsonb_array_length(g.columns) = 1
+                  -- Which of a domain's tables was read, a tag does not say.
+                  AND NOT EXISTS (SELECT FROM fraiseql_cache.watched o WHERE o.domain = w.domain AND o.id <> w.id)))) AS tables,
+             bool_and(c.relkind = 'r' AND NOT c.relrowsecurity AND w.id IS NOT NULL
+               AND NOT EXISTS (SELECT FROM pg_inherits h WHERE c.oid IN (h.inhparent, h.inhrelid))) AS plain
+        FROM (SELECT DISTINCT m.found[1]::oid AS oid FROM regexp_matches(p.prosqlbody::text, ':relid (\d+)', 'g') AS m (found) WHERE m.found[1] <> '0') r
+        LEFT JOIN pg_class c ON c.oid = r.oid
+        LEFT JOIN fraiseql_cache.watched w ON w.relation = c.oid
+    ) found
+   WHERE p.oid = p_function AND found.plain;
+$$;
+COMMENT ON FUNCTION fraiseql_cache.narrowable(oid) IS 'The parse tree of a function with a parsed body, and which columns tell the rows of its tables apart; no row where it reads more than plain watched tables.';
