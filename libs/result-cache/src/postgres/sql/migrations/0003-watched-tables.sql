@@ -63,7 +63,8 @@ DECLARE
   -- What cascade rules add (see 0008); NULL where there are none.
   cascades text := fraiseql_cache.cascade_source(w, p_operation, p_operation = 'truncate');
   many_cascades text := fraiseql_cache.cascade_source(w, p_operation, true);
-  filter text := ' WHERE t.tag IS NOT NULL';
+  found text; -- statements that find out the tags of the rows
+  told text;  -- what is logged beside the domain's own row
   by_row boolean; -- whether few rows are told one by one
   addition text := E'\n    UNION ALL SELECT t.tag, this, NULL, NULL, NULL, NULL FROM (%s) AS t (tag)';
   -- OLD and NEW both count: a row that moves from one author to another concerns both.
@@ -104,12 +105,31 @@ BEGIN
     one_row_tags := format('SELECT v.tag FROM new_rows r CROSS JOIN old_rows o CROSS JOIN LATERAL (VALUES %s, %s) AS v (tag)', row_values, former_values);
   END IF;
 
-  by_row := p_operation <> 'truncate' AND (any_tags IS NOT NULL OR cascades IS NOT NULL);
+  by_row := row_tags IS NOT NULL OR cascades IS NOT NULL;
+
+  IF p_operation = 'truncate' OR any_tags IS NULL AND cascades IS NULL THEN
+    told := concat(replace(addition, '%s', 'VALUES ' || any_tags), replace(addition, '%s', many_cascades));
+  ELSE
+    -- Beside "some rows", which voids what needs voiding: a tenant whose first rows come in bulk gets known.
+    found := format('      touched := ARRAY(%s);', concat_ws(' UNION ALL ', 'VALUES ' || any_tags, '(' || new_tenants || ')', many_cascades));
+    IF by_row THEN
+      found := concat(
+        CASE WHEN one_row_tags IS NOT NULL AND w.row_limit > 0
+             THEN format(E'      IF changed = 1 THEN\n      touched := ARRAY(%s);\n      ELSIF', concat_ws(' UNION ALL ', one_row_tags, cascades)) ELSE '      IF' END,
+        format(E' changed <= %s THEN\n      touched := ARRAY(%s);\n      ELSE\n', w.row_limit, concat_ws(' UNION ALL ', row_tags, cascades)), found, E'\n      END IF;');
+    END IF;
+    -- After a column was renamed or dropped, and until the table is watched anew, nobody can tell which rows; the
+    -- application's write must not fail for that. Nothing is written inside the block, so it takes no transaction id.
+    found := concat_ws(E'\n', '  BEGIN', found, '  EXCEPTION WHEN undefined_column THEN',
+      format('    PERFORM fraiseql_cache.touch_domains(ARRAY[%L]);', w.domain), '  END;');
+    told := E'\n    UNION ALL SELECT t.tag, this, NULL, NULL, NULL, NULL FROM unnest(touched) AS t (tag) WHERE t.tag IS NOT NULL';
+  END IF;
 
   RETURN concat_ws(E'\n',
     'DECLARE',
     '  this bigint;',
     '  changed bigint;',
+    CASE WHEN found IS NOT NULL THEN '  touched text[];' END,
     'BEGIN',
     CASE WHEN p_operation <> 'truncate' THEN concat_ws(E'\n',
       format('  SELECT count(*) INTO changed FROM (SELECT FROM %s LIMIT %s) AS few;',
@@ -118,18 +138,10 @@ BEGIN
                          ELSE tables[1] END, w.row_limit + 1),
       '  IF changed = 0 THEN RETURN NULL; END IF;') END,
     '  this := pg_current_xact_id()::text::bigint;',
-    -- One INSERT, since every statement of a trigger costs its start. The domain's own row says who wrote.
-    CASE WHEN one_row_tags IS NOT NULL AND w.row_limit > 0 THEN E'  IF changed = 1 THEN\n' || insertion
-      || concat(replace(addition, '%s', one_row_tags) || filter, replace(addition, '%s', cascades) || filter) || E'\n    ON CONFLICT DO NOTHING;\n'
-      || '    RETURN NULL;' || E'\n  END IF;' END,
-    CASE WHEN by_row THEN format('  IF changed <= %s THEN', w.row_limit) || E'\n' || insertion
-      || concat(replace(addition, '%s', row_tags) || filter, replace(addition, '%s', cascades) || filter) || E'\n    ON CONFLICT DO NOTHING;\n'
-      || '  ELSE' END,
-    insertion
-      -- Beside "some rows", which voids what needs voiding: a tenant whose first rows come in bulk gets known.
-      || concat(replace(addition, '%s', 'VALUES ' || any_tags), replace(addition, '%s', new_tenants), replace(addition, '%s', many_cascades)),
+    found,
+    -- The domain's own row says who wrote.
+    insertion || told,
     '    ON CONFLICT DO NOTHING;',
-    CASE WHEN by_row THEN '  END IF;' END,
     '  RETURN NULL;',
     'END');
 END $$;
