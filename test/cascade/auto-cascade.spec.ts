@@ -3,6 +3,7 @@ import { buildSchema } from 'graphql';
 import {
   graphToMermaid,
   graphToText,
+  NotInstalledError,
   setupAutoCascadeRules,
   type AutoCascadeOptions,
   type CascadeRule,
@@ -366,4 +367,15 @@ it('a name that could be two domains’ is refused, with what to write', async (
   await expect(setUp({ schema: SDL, watch: tables })).rejects.toThrow(
     /'User' could be any of the domains Users, USER; say which: domainOf/,
   );
+});
+
+it('says so where the cache is not installed', async () => {
+  const elsewhere = await createDatabase();
+  try {
+    const found = setUp({ foreignKeys: elsewhere.pool });
+    await expect(found).rejects.toThrow(NotInstalledError);
+    await expect(found).rejects.toThrow('the cache is not installed in this database, so no table is watched');
+  } finally {
+    await elsewhere.drop();
+  }
 });

@@ -213,7 +213,9 @@ describe('rules', () => {
       expect(await asReader.register(there)).toBe(0);
       const changing = asReader.register([{ ...there[0]!, max_depth: 1 }]);
       await expect(changing).rejects.toThrow(NotInstalledError);
-      await expect(changing).rejects.toThrow('GRANT SELECT, INSERT, UPDATE, DELETE ON fraiseql_cache.cascade_rules');
+      await expect(changing).rejects.toThrow(
+        'GRANT SELECT, INSERT, UPDATE, DELETE ON fraiseql_cache.cascade_rules, fraiseql_cache.cascade_detail TO cascade_reader;',
+      );
     });
   });
 });

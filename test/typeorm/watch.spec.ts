@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { Test } from '@nestjs/testing';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { CacheModule, PostgresCache, type CacheFeatureOptions, type WatchedEntity } from 'nestjs-result-cache';
 import { getCachedRepositoryToken, TypeOrmCacheModule, type CachedEntityRepository } from 'nestjs-result-cache/typeorm';
@@ -278,6 +279,15 @@ describe('what cannot be watched', () => {
       await closeNest();
       await elsewhere.drop();
     }
+  });
+
+  it('is anything, in an application without a CacheModule, or with repositories on a cache that is not there', async () => {
+    const orphan = Test.createTestingModule({ imports: [TypeOrmCacheModule.forFeature([User])] });
+    await expect(orphan.compile()).rejects.toThrow('finds no CacheModule; import CacheModule.forRoot');
+    const imports = [TypeOrmCacheModule.forFeature([User], { cache: 'gone' })];
+    await expect(startNest(database, { options: { watch: [] }, imports })).rejects.toThrow(
+      "TypeOrmCacheModule.forFeature: there is no cache 'gone'; import CacheModule.forFeature({ name: 'gone' })",
+    );
   });
 
   it('is anything, in an application without a DataSource', async () => {

@@ -322,6 +322,12 @@ describe('forFeature', () => {
     expect((await failure({ imports: [feature] })).message).toMatch(message);
     expect((await failure({ imports: [root({ isGlobal: false } as never), feature] })).message).toMatch(message);
   });
+
+  it('is no module by itself, and says what to write', async () => {
+    const error = await failure({ imports: [CacheModule] });
+    expect(error).toBeInstanceOf(CacheConfigurationError);
+    expect(error.message).toMatch(/it was imported by itself.*write CacheModule\.forRoot\(\{ connection/);
+  });
 });
 
 describe('two modules on one table', () => {

@@ -38,6 +38,9 @@ const fromRegistry = <T>(provide: unknown, pick: (registry: CacheRegistry) => T)
   inject: [CacheRegistry],
 });
 
+const NO_OPTIONS =
+  "CacheModule needs options: it was imported by itself, or the factory of forRootAsync returned nothing; write CacheModule.forRoot({ connection: process.env.DATABASE_URL, tenancy: 'off' })";
+
 /**
  * Result caching in the PostgreSQL that is already there.
  *
@@ -55,7 +58,15 @@ const fromRegistry = <T>(provide: unknown, pick: (registry: CacheRegistry) => T)
  */
 @Module({
   providers: [
-    { provide: CACHE_OPTIONS, useFactory: checkRootOptions, inject: [MODULE_OPTIONS_TOKEN] },
+    {
+      provide: CACHE_OPTIONS,
+      useFactory: (options?: CacheModuleOptions) => {
+        if (options === undefined) throw new CacheConfigurationError(NO_OPTIONS);
+        return checkRootOptions(options);
+      },
+      // Optional, so that who imports the class itself is told what to write, and not of a token that is missing.
+      inject: [{ token: MODULE_OPTIONS_TOKEN, optional: true }],
+    },
     ...tenancyProviders({
       provide: TENANCY,
       useFactory: ({ tenancy }: CacheModuleOptions): Tenancy => resolveTenancy(tenancy),

@@ -128,9 +128,20 @@ export class CascadeStore {
       if ((error as { code?: string }).code !== '42501') throw error;
       throw new NotInstalledError(
         `This role may not change the cascade rules (${(error as Error).message}).`,
-        ['GRANT SELECT, INSERT, UPDATE, DELETE ON fraiseql_cache.cascade_rules, fraiseql_cache.cascade_detail TO …;'],
+        [
+          `GRANT SELECT, INSERT, UPDATE, DELETE ON fraiseql_cache.cascade_rules, fraiseql_cache.cascade_detail TO ${await this.role()};`,
+        ],
         { cause: error },
       );
+    }
+  }
+
+  private async role(): Promise<string> {
+    try {
+      const [row] = await this.run('cascade_role', 'SELECT quote_ident(current_user)');
+      return row![0]!;
+    } catch {
+      return '…'; // That the rules were refused must be told all the same.
     }
   }
 

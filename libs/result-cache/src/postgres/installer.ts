@@ -267,6 +267,8 @@ async function asPermitted(state: State, options: InstallOptions, work: () => Pr
   }
 }
 
+const SCRIPT = 'the script that `npx result-cache sql` prints (or installScript() returns)';
+
 function isDenied(error: unknown): boolean {
   return (error as { code?: string }).code === '42501';
 }
@@ -274,9 +276,9 @@ function isDenied(error: unknown): boolean {
 function installStatements({ table, maxTtl, partitions, autoInitialize }: InstallOptions, state: State): string[] {
   if (state.pending.length === 0) return [createCacheCall(table, maxTtl, partitions), ...grants(table, state.role)];
   if (state.extensionVersion !== null) return [`ALTER EXTENSION ${EXTENSION} UPDATE;`];
-  if (!autoInitialize) return ['-- as the owner of the watched tables, the script that installScript() returns'];
+  if (!autoInitialize) return [`-- as the owner of the watched tables: ${SCRIPT}`];
   return [
     `GRANT CREATE ON DATABASE ${quoteIdentifier(state.database)} TO ${quoteIdentifier(state.role)};`,
-    '-- or, as a role that may, the script that installScript() returns',
+    `-- or, as a role that may: ${SCRIPT}`,
   ];
 }

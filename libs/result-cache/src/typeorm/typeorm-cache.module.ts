@@ -73,7 +73,15 @@ function provider(
 ): Provider {
   return {
     provide: getCachedRepositoryToken(entity, dataSource),
-    useFactory: (service: CacheService, watch: EntityWatch) => {
+    useFactory: (service?: CacheService, watch?: EntityWatch) => {
+      if (watch === undefined)
+        throw new CacheConfigurationError(
+          `${where} finds no CacheModule; import CacheModule.forRoot(...) in the application, without isGlobal: false`,
+        );
+      if (service === undefined)
+        throw new CacheConfigurationError(
+          `${where}: there is no cache '${cache}'; import CacheModule.forFeature({ name: '${cache}' })`,
+        );
       let source: DataSource | undefined;
       return new CachedEntityRepository<ObjectLiteral>(
         new EntityReader(service, dataSource ?? 'default', classes),
@@ -84,6 +92,9 @@ function provider(
         },
       );
     },
-    inject: [getCacheToken(cache), EntityWatch],
+    inject: [
+      { token: getCacheToken(cache), optional: true },
+      { token: EntityWatch, optional: true },
+    ],
   };
 }

@@ -1,4 +1,5 @@
 import { type Queryable } from '../../core/store.js';
+import { NotInstalledError } from '../../postgres/installer.js';
 import { statement } from '../../postgres/sql.js';
 import { type DomainEdge, type GraphPart } from '../domain-graph.js';
 import { type DomainNames, type DomainTable } from '../domain-names.js';
@@ -21,9 +22,21 @@ interface Side {
   column: string;
 }
 
-/** The watched tables, as the database knows them. @throws the driver's error where the cache is not installed. */
+/** No such schema, no such function. */
+const MISSING = new Set(['3F000', '42883']);
+
+/** The watched tables, as the database knows them. @throws NotInstalledError where the cache is not. */
 export async function watchedTables(connection: Queryable): Promise<DomainTable[]> {
-  return rowsOf<DomainTable>(await connection.query(statement('watched-tables')));
+  try {
+    return rowsOf<DomainTable>(await connection.query(statement('watched-tables')));
+  } catch (error) {
+    if (!MISSING.has((error as { code?: string }).code ?? '')) throw error;
+    throw new NotInstalledError(
+      `setupAutoCascadeRules: the cache is not installed in this database, so no table is watched (${(error as Error).message}).`,
+      ['-- as the owner of the tables: the script that `npx result-cache sql` prints (or installScript() returns)'],
+      { cause: error },
+    );
+  }
 }
 
 /**

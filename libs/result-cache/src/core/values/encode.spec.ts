@@ -266,7 +266,7 @@ describe('the size limit', () => {
     expect(encode(value, undefined, bytes).bytes).toBe(bytes);
     expect(refusal(value, undefined, bytes - 1)).toMatchObject({
       reason: 'too-large',
-      message: `Cannot cache the result: it needs ${bytes} bytes, and at most ${bytes - 1} bytes are cached.`,
+      message: `Cannot cache the result: it needs ${bytes} bytes, and at most ${bytes - 1} bytes are cached; return less, or raise maxValueBytes.`,
     });
   });
 

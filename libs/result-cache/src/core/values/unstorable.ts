@@ -2,7 +2,10 @@ import { UnstorableValueError } from '../errors.js';
 
 export function tooLarge(maxBytes: number, bytes?: number): UnstorableValueError {
   const size = bytes === undefined ? 'more' : `${bytes} bytes`;
-  return new UnstorableValueError(`it needs ${size}, and at most ${maxBytes} bytes are cached`, 'too-large');
+  return new UnstorableValueError(
+    `it needs ${size}, and at most ${maxBytes} bytes are cached; return less, or raise maxValueBytes`,
+    'too-large',
+  );
 }
 
 export function unsupported(what: string): UnstorableValueError {
