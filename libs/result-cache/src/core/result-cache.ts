@@ -1,5 +1,6 @@
 import { systemClock, type Clock } from './clock.js';
 import { Computation } from './computation.js';
+import { type Dependencies } from './dependencies.js';
 import { ttlToMs, type NamedTtls, type Ttl } from './duration.js';
 import { CacheConfigurationError } from './errors.js';
 import { type Fence } from './fence.js';
@@ -13,7 +14,7 @@ import { checkKeys } from './option-keys.js';
 import { ENTRY_KEYS, Policy, saysWhenVoid, type EntryOptions } from './policy.js';
 import { Session } from './session.js';
 import { type CacheStats } from './stats.js';
-import { type CacheStore, type Dependencies, type PurgeResult, type Queryable } from './store.js';
+import { type CacheStore, type PurgeResult, type Queryable } from './store.js';
 import { encodeValue, type ClassRegistry } from './values/index.js';
 
 export interface ResultCacheOptions {

@@ -1,12 +1,13 @@
 import { systemClock, type Clock } from './clock.js';
 import { type Computation } from './computation.js';
+import { type Dependencies } from './dependencies.js';
 import { DomainWatch } from './domain-watch.js';
 import { StoreTimeoutError } from './errors.js';
 import { events, STORE_EVENTS } from './events.js';
 import { Exchange, type Reply } from './exchange.js';
 import { FillQueue } from './fill-queue.js';
 import { FreshnessProof } from './freshness.js';
-import { type CacheStore, type Dependencies, type Queryable } from './store.js';
+import { type CacheStore, type Queryable } from './store.js';
 import { TouchMemory } from './touch-memory.js';
 
 const RETRY_MS = 1_000;

@@ -1,5 +1,6 @@
-import { type StatementInference } from './discovery.js';
+import { type Dependencies } from './dependencies.js';
 import { type Fence } from './fence.js';
+import { type StatementInference } from './inference.js';
 
 /** One line of the invalidation log, as an exchange reports it. */
 export interface Touch {
@@ -52,28 +53,6 @@ export interface ExchangeAnswer {
   readonly rewatched?: boolean;
   readonly rows: readonly StoredRow[];
 }
-
-/**
- * Rows of a domain with these column values. `true`: nothing else is read with them, so that cascade rules to the domain do
- * not matter. A list: the domains named together with them, where several declarations were put together.
- */
-export type DependedRows = readonly [
-  domain: string,
-  values: Readonly<Record<string, string | number | bigint>>,
-  told?: true | readonly string[],
-];
-
-/** What a value depends on, in the user's words; the database turns them into tags. */
-export interface Dependencies {
-  /** Kinds of data: anything in them. */
-  readonly domains: readonly string[];
-  /** Free tags, for data that is not in the database. */
-  readonly free: readonly string[];
-  /** Rows of a domain with these column values. */
-  readonly rows: readonly DependedRows[];
-}
-
-export const NO_DEPENDENCIES: Dependencies = { domains: [], free: [], rows: [] };
 
 /** A value on its way into the store. */
 export interface Fill {

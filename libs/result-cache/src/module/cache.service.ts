@@ -1,10 +1,11 @@
+import { type Dependencies } from '../core/dependencies.js';
 import { CacheConfigurationError } from '../core/errors.js';
 import { type Fence } from '../core/fence.js';
 import { type CacheKeyBuilder } from '../core/keys.js';
 import { type DependencyOptions, type EntryOptions } from '../core/policy.js';
 import { type ResultCache, type SetOptions } from '../core/result-cache.js';
 import { type CacheStats } from '../core/stats.js';
-import { type Dependencies, type PurgeResult, type Queryable } from '../core/store.js';
+import { type PurgeResult, type Queryable } from '../core/store.js';
 import { transactions } from '../core/transactions.js';
 import { type Tenancy, type TenantContext } from '../tenancy/index.js';
 import { type MaybePromise } from '../tenancy/maybe-promise.js';

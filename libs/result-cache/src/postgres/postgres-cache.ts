@@ -1,9 +1,9 @@
 import { systemClock } from '../core/clock.js';
+import { type Dependencies } from '../core/dependencies.js';
 import { RefusedValueError } from '../core/errors.js';
 import { storable, type Fence } from '../core/fence.js';
 import {
   type CacheStore,
-  type Dependencies,
   type DomainReport,
   type ExchangeAnswer,
   type ExchangeRequest,

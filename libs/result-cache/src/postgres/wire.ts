@@ -1,5 +1,6 @@
+import { type Dependencies } from '../core/dependencies.js';
 import { parseSnapshot } from '../core/fence.js';
-import { type Dependencies, type ExchangeAnswer, type Proof, type StoredRow, type Touch } from '../core/store.js';
+import { type ExchangeAnswer, type Proof, type StoredRow, type Touch } from '../core/store.js';
 import { type TextRows } from './connection.js';
 
 /** An exchange that would list more touches than this says "everything" instead. */

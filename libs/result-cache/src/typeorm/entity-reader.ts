@@ -8,9 +8,9 @@ import {
   type Repository,
   type SelectQueryBuilder,
 } from 'typeorm';
+import { type Dependencies } from '../core/dependencies.js';
 import { CacheConfigurationError } from '../core/errors.js';
 import { type EntryOptions, type Policy } from '../core/policy.js';
-import { type Dependencies } from '../core/store.js';
 import { transactions } from '../core/transactions.js';
 import { ClassRegistry, type Class } from '../core/values/index.js';
 import { type CacheService } from '../module/cache.service.js';
@@ -18,11 +18,11 @@ import { PostgresCache } from '../postgres/postgres-cache.js';
 import { type WatchedRelation } from '../postgres/watched-table.js';
 import { learnClasses } from './entity-classes.js';
 import { builtFootprint, findFootprint } from './find-footprint.js';
-import { type Footprint, type Watching } from './footprint.js';
+import { type Footprint } from './footprint.js';
 import { joinedRows, type RawRow } from './joined-rows.js';
 import { QueryMemory } from './query-memory.js';
 import { checkReadOptions, managerOf, type EntityReadOptions } from './read-options.js';
-import { WatchedEntities } from './watched-entities.js';
+import { WatchedEntities, type Watching } from './watched-entities.js';
 
 /** What is asked of a query. Each has its own entries. */
 export type Kind = 'find' | 'findOne' | 'findAndCount' | 'count' | 'exists' | 'getRawMany';
