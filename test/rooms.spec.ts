@@ -47,8 +47,10 @@ function importsOf(file: string): Import[] {
 const imports = files.flatMap(importsOf);
 const roomOf = (file: string): string => (file.includes('/') ? file.slice(0, file.indexOf('/')) : '');
 
+const architecture = readFileSync(`${repository}docs/architecture.md`, 'utf8');
+
 /** The rooms of the architecture page, in its order, and what it says each knows of. */
-const [, table = ''] = readFileSync(`${repository}docs/architecture.md`, 'utf8').split('\n| folder of ');
+const [, table = ''] = architecture.split('\n| folder of ');
 const listed = [...table.split('\n\n')[0]!.matchAll(/^\| `([^`/]+)\/`.*\|(.*)\|$/gm)].map(([, room, knows]) => ({
   room: room!,
   knows: knows!,
@@ -86,6 +88,15 @@ describe('the rooms of the sources', () => {
 });
 
 describe('the files of the sources', () => {
+  it('of core are all on the architecture page', () => {
+    const [, page = ''] = architecture.split('\n| in `core/` ');
+    const names = [...page.split('\n\n')[0]!.matchAll(/^\| ((?:`[\w/-]+`(?:, )?)+) *\|/gm)].flatMap(([, cell]) =>
+      [...cell!.matchAll(/`([\w-]+)\/?`/g)].map(([, name]) => name!),
+    );
+    const found = files.filter((file) => roomOf(file) === 'core' && file !== 'core/index.ts');
+    expect(names.sort()).toEqual([...new Set(found.map((file) => file.split('/')[1]!.replace(/\.ts$/, '')))].sort());
+  });
+
   it('load each other in no circle', () => {
     const next = new Map<string, string[]>();
     for (const { from, to, isType } of imports)

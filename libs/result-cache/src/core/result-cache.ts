@@ -1,5 +1,6 @@
 import { systemClock, type Clock } from './clock.js';
 import { Computation } from './computation.js';
+import { DEFAULT_MAX_TTL, DEFAULT_TTL } from './defaults.js';
 import { type Dependencies } from './dependencies.js';
 import { ttlToMs, type NamedTtls, type Ttl } from './duration.js';
 import { CacheConfigurationError } from './errors.js';
@@ -103,8 +104,8 @@ export class ResultCache {
     this.name = options.name ?? 'result-cache';
     this.store = options.store;
     const clock = options.clock ?? systemClock;
-    this.maxTtlMs = ttlToMs(options.maxTtl ?? 86_400, 'maxTtl');
-    this.defaultTtl = options.defaultTtl ?? Math.min(300, this.maxTtlMs / 1000);
+    this.maxTtlMs = ttlToMs(options.maxTtl ?? DEFAULT_MAX_TTL, 'maxTtl');
+    this.defaultTtl = options.defaultTtl ?? Math.min(DEFAULT_TTL, this.maxTtlMs / 1000);
     this.maxValueBytes = positive(options.maxValueBytes ?? 100_000, 'maxValueBytes');
     this.ttls = options.ttls ?? {};
     this.maxEntries = options.memory === false ? 0 : (options.memory?.maxEntries ?? MOST_ENTRIES);

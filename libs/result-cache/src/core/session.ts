@@ -7,6 +7,7 @@ import { events, STORE_EVENTS } from './events.js';
 import { Exchange, type Reply } from './exchange.js';
 import { FillQueue } from './fill-queue.js';
 import { FreshnessProof } from './freshness.js';
+import { jsonText } from './json.js';
 import { type CacheStore, type Queryable } from './store.js';
 import { TouchMemory } from './touch-memory.js';
 
@@ -178,5 +179,5 @@ function merged(all: readonly Dependencies[]): Dependencies {
 }
 
 function rowText(row: Dependencies['rows'][number]): string {
-  return JSON.stringify(row, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
+  return jsonText(row);
 }
