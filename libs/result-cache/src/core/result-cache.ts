@@ -18,6 +18,7 @@ import { type CacheStats } from './stats.js';
 import { type CacheStore, type PurgeResult, type Queryable } from './store.js';
 import { encodeValue, type ClassRegistry } from './values/index.js';
 
+/** What a {@link ResultCache} is made with. */
 export interface ResultCacheOptions {
   /** Where entries and the truth about them live; usually a `PostgresCache`. */
   store: CacheStore;
@@ -69,6 +70,7 @@ export interface EntryMetadata<T> {
   expiresAt: Date;
 }
 
+/** Options of {@link ResultCache.set}: those of the entry, and since when its value holds. */
 export interface SetOptions extends EntryOptions {
   /**
    * Taken with {@link ResultCache.fence} **before** the value was computed. Needed as soon as the value depends on
@@ -343,6 +345,10 @@ export class ResultCache {
     return this.session.domains.problem(domain);
   }
 
+  /**
+   * Counters of this process since the last {@link resetStats}, and the store's figures, which it is asked for.
+   * @throws what the store throws; {@link counters} asks nobody.
+   */
   async getStats(): Promise<CacheStats> {
     const size = this.memory?.size ?? 0;
     const memory = { size, maxSize: this.maxEntries, memoryEntries: size, memoryBytes: this.memory?.bytes ?? 0 };
@@ -354,6 +360,7 @@ export class ResultCache {
     return this.recorder.snapshot();
   }
 
+  /** Count from 0 again, in this process. */
   resetStats(): void {
     this.recorder.reset();
   }

@@ -31,6 +31,7 @@ export interface StoredRow {
   readonly types: string | null;
 }
 
+/** What one turn of the event loop asks the store. */
 export interface ExchangeRequest {
   /** Report what was touched since this fence; `null` when the process knows nothing yet. */
   readonly since: Fence | null;
@@ -41,6 +42,7 @@ export interface ExchangeRequest {
   readonly withinMs?: number;
 }
 
+/** What a store answers, all of it seen in one snapshot. */
 export interface ExchangeAnswer {
   readonly fence: Fence;
   /** An entry whose fence reaches below is void. */
@@ -74,6 +76,7 @@ export interface Fill {
 /** Why a domain cannot be cached (a trigger is missing, say), or `null` where nothing is wrong. */
 export type DomainReport = ReadonlyMap<string, string | null>;
 
+/** Figures of a store, sizes in bytes. */
 export interface StoreStats {
   readonly totalEntries: number;
   readonly expiredEntries: number;
@@ -83,6 +86,7 @@ export interface StoreStats {
   readonly cascadeMs?: number;
 }
 
+/** What a purge has removed. */
 export interface PurgeResult {
   /** Expired entries deleted; `null` where another process was at it. */
   readonly entries: number | null;
@@ -135,6 +139,7 @@ export interface CacheStore {
   audit(): Promise<DomainReport>;
   /** Delete what has expired and trim the log. One process at a time. */
   purge(): Promise<PurgeResult>;
+  /** Count entries and sizes, as the store has them now. */
   stats(): Promise<StoreStats>;
   /** Make the store usable again after it was reset or dropped. */
   recover(): Promise<void>;

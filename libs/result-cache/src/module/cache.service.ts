@@ -216,10 +216,15 @@ export class CacheService {
     return this.engine.purge();
   }
 
+  /**
+   * Counters of this process since the last {@link resetStats}, and figures of the cache table, which the database is asked for.
+   * @throws the driver's error where it cannot be asked.
+   */
   async getStats(): Promise<CacheStats> {
     return this.engine.getStats();
   }
 
+  /** Count from 0 again, in this process. */
   resetStats(): void {
     this.engine.resetStats();
   }

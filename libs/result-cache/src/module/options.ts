@@ -62,6 +62,7 @@ export interface CacheModuleOptions extends CacheOptions {
   cacheStatusHeader?: boolean;
 }
 
+/** A class that makes the options: `CacheModule.forRootAsync({ useClass: CacheConfig })`. */
 export interface CacheOptionsFactory {
   createCacheOptions(): CacheModuleOptions | Promise<CacheModuleOptions>;
 }

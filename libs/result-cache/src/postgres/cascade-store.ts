@@ -73,6 +73,7 @@ export class CascadeStore {
     return this.json(`catalogue_${name}`, `SELECT COALESCE(json_agg(q), '[]') FROM (\n${text}\n) q`);
   }
 
+  /** The domains that rules can name, by name. */
   async catalogue(): Promise<CascadeCatalogue> {
     const found = await this.json<Record<string, CatalogueDomain>>(
       'cascade_catalogue',
@@ -100,6 +101,7 @@ export class CascadeStore {
     );
   }
 
+  /** All rules of the database, one for each pattern. */
   async rules(): Promise<CascadeDetail[]> {
     return this.json('cascade_rules', 'SELECT fraiseql_cache.cascade_list()');
   }

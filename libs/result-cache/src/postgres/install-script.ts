@@ -4,6 +4,7 @@ import { migrations, quoteIdentifier, quoteLiteral } from './sql.js';
 import { DEFAULT_TABLE, parseTableName, type TableName } from './table-name.js';
 import { type WatchedTable } from './watched-table.js';
 
+/** Options of {@link installScript}: those of the cache, and who will use it. */
 export interface InstallScriptOptions extends Pick<
   PostgresCacheOptions,
   'tableName' | 'maxTtl' | 'partitions' | 'watch'

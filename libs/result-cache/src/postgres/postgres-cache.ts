@@ -311,6 +311,7 @@ export class PostgresCache implements CacheStore {
     await this.connection.unhurried(`VACUUM (ANALYZE) ${this.table.quoted}, fraiseql_cache.log`);
   }
 
+  /** Count entries and sizes (in bytes), with one statement, which takes long on a large table. */
   async stats(): Promise<StoreStats> {
     await this.readiness.ready();
     const [row] = await this.run('stats', this.statements.stats);
