@@ -1,6 +1,6 @@
 /* eslint-disable @typescript-eslint/no-unused-vars -- arguments that only the key sees */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { Injectable, type Type } from '@nestjs/common';
+import { describe, expect, it } from '@jest/globals';
+import { Injectable } from '@nestjs/common';
 import {
   CacheConfigurationError,
   CacheModule,
@@ -9,28 +9,11 @@ import {
   MissingTenantError,
   TenantContext,
 } from 'nestjs-result-cache';
-import { createDatabase, type TestDatabase } from './support/database.js';
-import { closeNest, startNest, type NestParts, type StartedNest } from './support/nest.js';
-import { installSettled } from './support/settled.js';
+import { itemsWorld } from './support/items.js';
+import { type NestParts, type StartedNest } from './support/nest.js';
 
-let database: TestDatabase;
-
-beforeAll(async () => {
-  database = await createDatabase();
-  await database.pool.query('CREATE TABLE items (id int PRIMARY KEY, tenant_id text, name text)');
-  await installSettled(database);
-});
-afterEach(async () => {
-  await closeNest();
-  await database.pool.query('DELETE FROM fraiseql_cache.fraiseql_cache');
-});
-afterAll(() => database.drop());
-
-const start = (parts: NestParts): Promise<StartedNest> => startNest(database, parts);
-const started = async <T>(type: Type<T>, parts: NestParts = {}): Promise<[T, StartedNest]> => {
-  const nest = await start({ ...parts, providers: [type, ...(parts.providers ?? [])] });
-  return [nest.app.get(type), nest];
-};
+const world = itemsWorld();
+const { start, started } = world;
 const domains = ['item'];
 
 describe('inheritance', () => {
@@ -81,7 +64,7 @@ describe('inheritance', () => {
     expect(await loud.all(1)).toBe('USERS 1!');
     expect(loud.calls).toBe(1);
     // Both were stored, and neither in the other's place.
-    const { rows } = await database.pool.query(
+    const { rows } = await world.database.pool.query(
       'SELECT view_name, cache_value FROM fraiseql_cache.fraiseql_cache ORDER BY 1',
     );
     expect(rows).toEqual([
@@ -291,7 +274,7 @@ describe('what is in a key', () => {
   });
 
   it('what `when` kept out of the cache still counts for a value made of it', async () => {
-    await database.pool.query('CREATE TABLE IF NOT EXISTS posts (id int PRIMARY KEY)');
+    await world.database.pool.query('CREATE TABLE IF NOT EXISTS posts (id int PRIMARY KEY)');
     await begin({
       options: {
         watch: [
@@ -301,7 +284,7 @@ describe('what is in a key', () => {
       },
     });
     expect(await computes(() => keys.outer(2))).toBe(false);
-    await database.pool.query(`INSERT INTO items VALUES ($1, 'a', 'b')`, [Math.floor(Math.random() * 1e9)]);
+    await world.database.pool.query(`INSERT INTO items VALUES ($1, 'a', 'b')`, [Math.floor(Math.random() * 1e9)]);
     const { calls } = keys;
     await keys.outer(2);
     expect(keys.calls).toBe(calls + 1);
@@ -314,8 +297,8 @@ describe('what is in a key', () => {
 
   it('`rows` and `tags` are made of the arguments', async () => {
     await begin();
-    await database.pool.query(`INSERT INTO items VALUES (1, 'a', 'x'), (2, 'a', 'x') ON CONFLICT DO NOTHING`);
-    const write = async (): Promise<unknown> => database.pool.query(`UPDATE items SET name = name WHERE id = 1`);
+    await world.database.pool.query(`INSERT INTO items VALUES (1, 'a', 'x'), (2, 'a', 'x') ON CONFLICT DO NOTHING`);
+    const write = async (): Promise<unknown> => world.database.pool.query(`UPDATE items SET name = name WHERE id = 1`);
     expect(
       await computes(
         () => keys.row(1),
@@ -417,7 +400,7 @@ describe('a named cache', () => {
     await nest.drain();
     await reports.report();
     expect(reports.calls).toBe(1);
-    const { rows } = await database.pool.query<{ cache_key: string }>(
+    const { rows } = await world.database.pool.query<{ cache_key: string }>(
       'SELECT cache_key FROM fraiseql_cache.fraiseql_cache',
     );
     expect(rows.map(({ cache_key }) => cache_key)).toEqual([expect.stringMatching(/^shop:db_query:Reports\.report:/)]);

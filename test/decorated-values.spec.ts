@@ -1,5 +1,5 @@
 /* eslint-disable @typescript-eslint/no-unused-vars -- arguments that only the key sees */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, describe, expect, it } from '@jest/globals';
 import { Injectable, StreamableFile, type Type } from '@nestjs/common';
 import { CacheResult, type ResultCache } from 'nestjs-result-cache';
 import { Readable } from 'node:stream';
@@ -7,30 +7,10 @@ import { text } from 'node:stream/consumers';
 import { setImmediate as turn } from 'node:timers/promises';
 import { of, lastValueFrom, type Observable } from 'rxjs';
 import { closeCaches, openCache } from './support/caches.js';
-import { createDatabase, type TestDatabase } from './support/database.js';
-import { closeNest, startNest, type NestParts, type StartedNest } from './support/nest.js';
-import { installSettled } from './support/settled.js';
+import { itemsWorld } from './support/items.js';
 
-let database: TestDatabase;
-
-beforeAll(async () => {
-  database = await createDatabase();
-  await database.pool.query('CREATE TABLE items (id int PRIMARY KEY, tenant_id text, name text)');
-  await installSettled(database);
-});
-afterEach(async () => {
-  await closeNest();
-  await database.pool.query('DELETE FROM fraiseql_cache.fraiseql_cache');
-});
-afterAll(async () => {
-  await closeCaches();
-  await database.drop();
-});
-
-const started = async <T>(type: Type<T>, parts: NestParts = {}): Promise<[T, StartedNest]> => {
-  const nest = await startNest(database, { ...parts, providers: [type] });
-  return [nest.app.get(type), nest];
-};
+afterAll(closeCaches);
+const world = itemsWorld();
 const domains = ['item'];
 
 /** A service whose one method returns what `make` makes. */
@@ -109,7 +89,7 @@ describe('a value that cannot be stored', () => {
       /at most/,
     ],
   ])('%s reaches every caller whole, is counted, and is told once', async (_kind, make, use, reason) => {
-    const [service, nest] = await started(serviceOf(make));
+    const [service, nest] = await world.started(serviceOf(make));
     const expected = await use(make());
     // One after the other, and two at once, of whom the second would join the first.
     expect(await use(await service.read())).toEqual(expected);
@@ -137,7 +117,7 @@ describe('a value that cannot be stored', () => {
         return { text: 'x'.repeat(200_000) };
       }
     }
-    const [large] = await started(Large);
+    const [large] = await world.started(Large);
     const [one, two] = await Promise.all([large.read(), large.read()]);
     expect(large.calls).toBe(1);
     expect(one).toEqual(two);
@@ -145,7 +125,7 @@ describe('a value that cannot be stored', () => {
   });
 
   it('obeys maxValueBytes', async () => {
-    const [service, nest] = await started(
+    const [service, nest] = await world.started(
       serviceOf(() => 'x'.repeat(50)),
       { options: { maxValueBytes: 20 } },
     );
@@ -159,7 +139,7 @@ describe('a value that cannot be stored', () => {
 
 describe('what is a value like any other', () => {
   it.each([[null], [0], [''], [false], [[]], [undefined], [NaN], [-0], [{}]])('%p', async (value) => {
-    const [service, nest] = await started(serviceOf(() => value));
+    const [service, nest] = await world.started(serviceOf(() => value));
     expect(await service.read()).toEqual(value);
     await nest.drain();
     expect(Object.is(await service.read(), value) || typeof value === 'object').toBe(true);
@@ -196,7 +176,7 @@ describe('errors', () => {
         throw undefined;
       }
     }
-    const [failing, nest] = await started(Failing);
+    const [failing, nest] = await world.started(Failing);
     const caught = (promise: Promise<never>): Promise<unknown> => promise.catch((error: unknown) => error);
     expect(await caught(failing.read())).toBe(failures[0]);
     expect(await caught(failing.read())).toBe(failures[1]);
@@ -227,7 +207,7 @@ describe('no two callers share a mutable object', () => {
   };
 
   it('on a miss: what its caller does is not stored', async () => {
-    const [service, nest] = await started(serviceOf(fresh));
+    const [service, nest] = await world.started(serviceOf(fresh));
     spoil(await service.read());
     await nest.drain();
     expect(await service.read()).toEqual(fresh());
@@ -235,7 +215,7 @@ describe('no two callers share a mutable object', () => {
   });
 
   it('while it is being stored: who comes then gets what was computed, not what its owner made of it', async () => {
-    const [service, nest] = await started(serviceOf(fresh));
+    const [service, nest] = await world.started(serviceOf(fresh));
     let release!: () => void;
     const gate = new Promise<void>((resolve) => (release = resolve));
     const { store } = nest.cache.engine;
@@ -248,7 +228,7 @@ describe('no two callers share a mutable object', () => {
   });
 
   it('on hits, also of one turn', async () => {
-    const [service, nest] = await started(serviceOf(fresh));
+    const [service, nest] = await world.started(serviceOf(fresh));
     await service.read();
     await nest.drain();
     const hits = await Promise.all([service.read(), service.read()]);
@@ -260,7 +240,7 @@ describe('no two callers share a mutable object', () => {
   });
 
   it('when they joined one computation', async () => {
-    const [service, nest] = await started(serviceOf(fresh));
+    const [service, nest] = await world.started(serviceOf(fresh));
     const joined = [1, 2, 3].map(async () => {
       const value = await service.read();
       expect(value).toEqual(fresh());
@@ -318,7 +298,7 @@ describe('values keep their types from one process to another', () => {
   ])('%s', async (_kind, value) => {
     const classes = [User, Post];
     const processes: ResultCache[] = [];
-    for (let i = 0; i < 2; i++) processes.push((await openCache(database)).cache);
+    for (let i = 0; i < 2; i++) processes.push((await openCache(world.database)).cache);
     const [writer, reader] = processes as [ResultCache, ResultCache];
     const key = `types ${_kind}`;
     const options = { untracked: true, classes };
@@ -335,14 +315,14 @@ describe('values keep their types from one process to another', () => {
   });
 
   it('an invalid Date, which equals nothing', async () => {
-    const [{ cache: writer }, { cache: reader }] = [await openCache(database), await openCache(database)];
+    const [{ cache: writer }, { cache: reader }] = [await openCache(world.database), await openCache(world.database)];
     await writer.set('invalid', new Date(NaN));
     const found = await reader.get<Date>('invalid');
     expect([found instanceof Date, found?.getTime()]).toEqual([true, NaN]);
   });
 
   it('with their methods, and without a constructor’s side effects', async () => {
-    const [{ cache: writer }, { cache: reader }] = [await openCache(database), await openCache(database)];
+    const [{ cache: writer }, { cache: reader }] = [await openCache(world.database), await openCache(world.database)];
     await writer.getOrSet('user', async () => new User(), { untracked: true });
     await writer.drain();
     const found = await reader.getOrSet('user', async () => new User(), { untracked: true, classes: [User] });

@@ -1,5 +1,5 @@
 /* eslint-disable @typescript-eslint/no-unused-vars -- arguments that only the key sees */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import {
   type ArgumentMetadata,
   type CanActivate,
@@ -27,22 +27,10 @@ import { Exclude, Expose } from 'class-transformer';
 import { CacheConfigurationError, CacheResult, InvalidatesDomain } from 'nestjs-result-cache';
 import { setImmediate as turn } from 'node:timers/promises';
 import { map, type Observable } from 'rxjs';
-import { createDatabase, type TestDatabase } from './support/database.js';
-import { closeNest, startNest, type StartedNest } from './support/nest.js';
-import { installSettled } from './support/settled.js';
+import { itemsWorld } from './support/items.js';
+import { type StartedNest } from './support/nest.js';
 
-let database: TestDatabase;
-
-beforeAll(async () => {
-  database = await createDatabase();
-  await database.pool.query('CREATE TABLE items (id int PRIMARY KEY, tenant_id text, name text)');
-  await installSettled(database);
-});
-afterEach(async () => {
-  await closeNest();
-  await database.pool.query('DELETE FROM fraiseql_cache.fraiseql_cache');
-});
-afterAll(() => database.drop());
+const world = itemsWorld();
 
 @Injectable()
 class TokenGuard implements CanActivate {
@@ -112,7 +100,7 @@ describe.each(['above', 'below'] as const)('@CacheResult %s the other decorators
     }
   }
 
-  const start = () => startNest(database, { controllers: [OrderController] });
+  const start = () => world.start({ controllers: [OrderController] });
 
   it('a guard guards on a hit as on a miss', async () => {
     const nest = await start();
@@ -189,8 +177,8 @@ describe('class-serializer', () => {
     ['/account', shown],
     ['/accounts', [shown, shown]],
   ])('hides and shows the same on a miss, on a hit, and in another process: %s', async (path, body) => {
-    const [miss, hit] = await twice(await startNest(database, { controllers: [AccountController] }), path);
-    const elsewhere = await startNest(database, { controllers: [AccountController] });
+    const [miss, hit] = await twice(await world.start({ controllers: [AccountController] }), path);
+    const elsewhere = await world.start({ controllers: [AccountController] });
     const other = await elsewhere.get(path);
     expect([hit.headers['cache-status'], other.headers['cache-status']]).toEqual(
       Array(2).fill(expect.stringMatching(HIT)),
@@ -210,7 +198,7 @@ describe('the request and the response as arguments', () => {
         response.send('x');
       }
     }
-    await expect(startNest(database, { controllers: [WritingController] })).rejects.toThrow(
+    await expect(world.start({ controllers: [WritingController] })).rejects.toThrow(
       /@CacheResult on WritingController\.writing: it takes @Res\(\) or @Next\(\).*use @Res\(\{ passthrough: true \}\)/,
     );
   });
@@ -226,7 +214,7 @@ describe('the request and the response as arguments', () => {
         return `${id} ${++this.calls}`;
       }
     }
-    const nest = await startNest(database, { controllers: [PassingController] });
+    const nest = await world.start({ controllers: [PassingController] });
     const [miss, hit] = await twice(nest, '/passing/a');
     expect([miss.text, hit.text]).toEqual(['a 1', 'a 1']);
     expect((await nest.get('/passing/b')).text).toBe('b 2');
@@ -250,7 +238,7 @@ describe('the request and the response as arguments', () => {
       }
     }
     const errors: Error[] = [];
-    const nest = await startNest(database, {
+    const nest = await world.start({
       controllers: [RequestController],
       prepare: (app) =>
         app.useGlobalInterceptors({
@@ -306,14 +294,14 @@ describe('@InvalidatesDomain', () => {
   }
 
   async function start() {
-    const nest = await startNest(database, { providers: [PriceService] });
+    const nest = await world.start({ providers: [PriceService] });
     const prices = nest.app.get(PriceService);
     const read = async (): Promise<number> => {
       await prices.prices();
       await nest.drain();
       return prices.prices();
     };
-    const [, elsewhere] = [nest, await startNest(database, { providers: [PriceService] })];
+    const [, elsewhere] = [nest, await world.start({ providers: [PriceService] })];
     return { nest, prices, read, elsewhere: elsewhere.app.get(PriceService) };
   }
 

@@ -1,29 +1,12 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { Controller, Get, Inject, Injectable, Module, Scope, UseGuards, type Type } from '@nestjs/common';
 import { ContextIdFactory, ModuleRef } from '@nestjs/core';
 import { CacheConfigurationError, CacheModule, CacheResult, InvalidatesDomain } from 'nestjs-result-cache';
-import { createDatabase, type TestDatabase } from './support/database.js';
-import { closeNest, startNest, type NestParts, type StartedNest } from './support/nest.js';
-import { installSettled } from './support/settled.js';
+import { itemsWorld } from './support/items.js';
+import { type NestParts } from './support/nest.js';
 
-let database: TestDatabase;
-
-beforeAll(async () => {
-  database = await createDatabase();
-  await database.pool.query('CREATE TABLE items (id int PRIMARY KEY, tenant_id text, name text)');
-  await installSettled(database);
-});
-afterEach(async () => {
-  await closeNest();
-  await database.pool.query('DELETE FROM fraiseql_cache.fraiseql_cache');
-});
-afterAll(() => database.drop());
-
-const start = (parts: NestParts): Promise<StartedNest> => startNest(database, parts);
-const started = async <T>(type: Type<T>, parts: NestParts = {}): Promise<[T, StartedNest]> => {
-  const nest = await start({ ...parts, providers: [type, ...(parts.providers ?? [])] });
-  return [nest.app.get(type), nest];
-};
+const world = itemsWorld();
+const { start, started } = world;
 const domains = ['item'];
 
 describe('the application does not start', () => {
@@ -195,7 +178,7 @@ describe('the application does not start', () => {
   });
 
   it('with two modules for the whole application', async () => {
-    const second = CacheModule.forRoot({ connection: database.url, tenancy: 'off', purgeInterval: false });
+    const second = CacheModule.forRoot({ connection: world.database.url, tenancy: 'off', purgeInterval: false });
     expect(await failing({ imports: [second] })).toMatch(/CacheModule\.forRoot is imported twice/);
   });
 });

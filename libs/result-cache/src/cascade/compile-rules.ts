@@ -1,4 +1,5 @@
 import { CacheConfigurationError } from '../core/errors.js';
+import { jsonText } from '../core/json.js';
 import { checkKeys } from '../core/option-keys.js';
 import { type CascadeCatalogue, type CascadeDetail, type CatalogueDomain } from '../postgres/cascade-store.js';
 import { type CascadeRule } from './cascade-rule.js';
@@ -31,7 +32,7 @@ export function compileRules(
   const seen = new Map<string, string>();
   for (const detail of details) {
     const key = JSON.stringify([detail.name, detail.source, detail.pattern]);
-    const text = JSON.stringify(detail, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
+    const text = jsonText(detail);
     if (seen.has(key) && seen.get(key) !== text)
       throw new CacheConfigurationError(
         `cascade: '${detail.source}' cascades to '${detail.pattern}' twice in different ways; make it one rule, or give them different names: name: 'drafts'`,

@@ -1,4 +1,5 @@
 import { CacheConfigurationError } from '../core/errors.js';
+import { jsonText } from '../core/json.js';
 import { type ReadTarget } from './target.js';
 
 const MOST_SECONDS = 86_400;
@@ -18,9 +19,7 @@ export class LazyInvalidations {
         `cascade: invalidateLazy waits for a number of seconds from 0 to ${MOST_SECONDS}, not ${String(delaySeconds)}; write invalidateLazy('user:123', 5)`,
       );
     const due = performance.now() + delaySeconds * 1000;
-    const key = JSON.stringify([target.domain, target.values], (_, value: unknown) =>
-      typeof value === 'bigint' ? String(value) : value,
-    );
+    const key = jsonText([target.domain, target.values]);
     const before = this.waiting.get(key);
     if (before !== undefined && before.due <= due) return;
     this.waiting.set(key, { target, due });

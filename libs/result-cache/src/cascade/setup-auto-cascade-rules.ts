@@ -1,11 +1,11 @@
 import { Logger } from '@nestjs/common';
 import { CacheConfigurationError } from '../core/errors.js';
 import { type Queryable } from '../core/store.js';
-import { type SchemaLike } from '../graphql/schema-analyzer.js';
-import { analyzeRelations, type RelationSource } from '../typeorm/relation-analyzer.js';
+import { analyzeForeignKeys, watchedTables } from './analyzers/foreign-keys.js';
+import { type SchemaLike } from './analyzers/graphql-schema.js';
+import { analyzeRelations, type RelationSource } from './analyzers/typeorm-relations.js';
 import { type CascadeRule } from './cascade-rule.js';
 import { type CascadeService } from './cascade.service.js';
-import { analyzeForeignKeys, watchedTables } from './analyzers/foreign-keys.js';
 import { mergeDomainGraphs, type DomainEdge, type DomainGraph, type GraphPart } from './domain-graph.js';
 import { DomainNames, type DomainOf, type DomainTable } from './domain-names.js';
 import { anyRow } from './pattern.js';
@@ -120,7 +120,7 @@ async function analyze(
   if (schema !== undefined) {
     say('CASCADE: Analyzing GraphQL schema...');
     // Only who has a schema has the graphql package.
-    const { analyzeSchema } = await import('../graphql/schema-analyzer.js');
+    const { analyzeSchema } = await import('./analyzers/graphql-schema.js');
     parts.push(analyzeSchema(schema, names));
   }
   if (dataSource !== undefined) {

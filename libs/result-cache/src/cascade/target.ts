@@ -1,5 +1,5 @@
+import { type RowValues } from '../core/dependencies.js';
 import { CacheConfigurationError } from '../core/errors.js';
-import { type RowValues } from '../core/policy.js';
 import { type CascadeCatalogue } from '../postgres/cascade-store.js';
 import { list } from './pattern.js';
 

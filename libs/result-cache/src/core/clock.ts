@@ -8,6 +8,7 @@ export interface Clock {
   monotonic(): number;
 }
 
+/** The clocks of the machine. */
 export const systemClock: Clock = {
   wall: () => Date.now(),
   monotonic: () => performance.now(),

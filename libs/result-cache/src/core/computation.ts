@@ -1,15 +1,24 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { type Discovery } from './discovery.js';
+import { type Dependencies } from './dependencies.js';
 import { type Fence } from './fence.js';
+import { type ObservedStatement } from './inference.js';
 import { type Policy } from './policy.js';
-import { type Dependencies } from './store.js';
 import { keyTag, type TouchMemory } from './touch-memory.js';
 import { copyValue } from './values/index.js';
+
+/** Gathers the statements that a computation sends. */
+export interface StatementObserver {
+  readonly computation: Computation;
+  /** A statement was sent; `statement` resolves when it has been answered. */
+  observe(statement: Promise<ObservedStatement>): void;
+  /** Something was read of which nobody can tell what it depends on. */
+  refuse(why?: string): void;
+}
 
 /** What runs in an async context: a computation, and who gathers the statements it sends, if they are to be found out. */
 interface Frame {
   readonly computation: Computation | undefined;
-  readonly discovery?: Discovery | undefined;
+  readonly observer?: StatementObserver | undefined;
   /** The cache's own statements. */
   readonly isAside?: boolean;
 }
@@ -51,8 +60,8 @@ export class Computation {
   }
 
   /** Who gathers the statements that this code sends, if anybody does. */
-  static discovery(): Discovery | undefined {
-    return current.getStore()?.discovery;
+  static observer(): StatementObserver | undefined {
+    return current.getStore()?.observer;
   }
 
   /** The computation that a statement sent here is part of; none for the cache's own. */
@@ -61,9 +70,9 @@ export class Computation {
     return frame?.isAside === true ? undefined : frame?.computation;
   }
 
-  /** Gather the statements that `work` sends; what they read becomes a dependency of `discovery`'s computation. */
-  static observed<T>(discovery: Discovery, work: () => T): T {
-    return current.run({ computation: discovery.computation, discovery }, work);
+  /** Gather the statements that `work` sends; what they read becomes a dependency of `observer`'s computation. */
+  static observed<T>(observer: StatementObserver, work: () => T): T {
+    return current.run({ computation: observer.computation, observer }, work);
   }
 
   /** Send statements of the cache's own, which are nobody's dependencies. */
@@ -84,8 +93,8 @@ export class Computation {
    * Compute the value; what `work` reads through the cache becomes a dependency. `isShareable` is asked before the caller
    * gets the value: a stream or a query that has yet to run can only be used by one, and a copy of it would be a ruin.
    */
-  async run<T>(work: () => Promise<T>, isShareable: (value: T) => boolean, discovery?: Discovery): Promise<T> {
-    const value = current.run({ computation: this, discovery }, async () => work());
+  async run<T>(work: () => Promise<T>, isShareable: (value: T) => boolean, observer?: StatementObserver): Promise<T> {
+    const value = current.run({ computation: this, observer }, async () => work());
     this.shared = value.then((result) => {
       try {
         return isShareable(result) ? { copy: copyValue(result) } : null;

@@ -1,13 +1,14 @@
 export { systemClock, type Clock } from './clock.js';
+export * from './dependencies.js';
 export { ttlToMs, type NamedTtl, type NamedTtls, type Ttl } from './duration.js';
-export { type ObservedStatement, type StatementDependencies, type StatementInference } from './discovery.js';
 export * from './errors.js';
 export { EVENT_CHANNEL, type CacheEvent } from './events.js';
 export { type Fence } from './fence.js';
 export { type Freshness } from './freshness.js';
+export { type ObservedStatement, type StatementDependencies, type StatementInference } from './inference.js';
 export { CacheKeyBuilder, hashKey, type QueryKeyParts, type MethodKeyParts, type OrderTerm } from './keys.js';
 export { collectOutcomes, type Outcome, type Tier } from './outcome.js';
-export { Policy, type DependencyOptions, type EntryOptions, type RowValues } from './policy.js';
+export { Policy, type DependencyOptions, type EntryOptions } from './policy.js';
 export {
   ResultCache,
   type EntryMetadata,

@@ -1,4 +1,5 @@
 import { canonicalText, UnkeyableValueError } from './canonical.js';
+import { DEFAULT_PREFIX } from './defaults.js';
 import { CacheConfigurationError } from './errors.js';
 import { digest, filterEntries, nameSegment, valueSegment } from './key-segment.js';
 import { splitAtStars } from './pattern.js';
@@ -89,7 +90,7 @@ export class CacheKeyBuilder {
   private methodHeadCount = 0;
 
   /** @example new CacheKeyBuilder({ prefix: 'shop' }) */
-  constructor({ prefix = 'fraiseql' }: CacheKeyBuilderOptions = {}) {
+  constructor({ prefix = DEFAULT_PREFIX }: CacheKeyBuilderOptions = {}) {
     this.root = requiredName(prefix, 'CacheKeyBuilder: `prefix`');
   }
 

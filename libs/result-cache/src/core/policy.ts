@@ -1,11 +1,8 @@
+import { type Dependencies, type RowValues } from './dependencies.js';
 import { resolveTtl, ttlToMs, type NamedTtl, type NamedTtls, type Ttl } from './duration.js';
 import { CacheConfigurationError } from './errors.js';
 import { freshnessToMs, type Freshness } from './freshness.js';
-import { type Dependencies } from './store.js';
 import { ClassRegistry, type Class } from './values/index.js';
-
-/** Column values that name rows of a domain: `{ id: 42 }`, `{ tenant_id: 'acme' }`. */
-export type RowValues = Readonly<Record<string, string | number | bigint>>;
 
 /** What a cached value depends on. At least one of the first three, or `untracked: true`. */
 export interface DependencyOptions {

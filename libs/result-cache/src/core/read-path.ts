@@ -1,6 +1,7 @@
 import { audit } from './audit.js';
 import { type Clock } from './clock.js';
 import { Computation } from './computation.js';
+import { type Dependencies } from './dependencies.js';
 import { Discovery, type Finder } from './discovery.js';
 import { UndecodableValueError, UnstorableValueError } from './errors.js';
 import { type Reply } from './exchange.js';
@@ -10,7 +11,7 @@ import { type Tier } from './outcome.js';
 import { type Policy } from './policy.js';
 import { type Recorder } from './recorder.js';
 import { type Session } from './session.js';
-import { type Dependencies, type Proof } from './store.js';
+import { type Proof } from './store.js';
 import { keyTag } from './touch-memory.js';
 import { transactions } from './transactions.js';
 import { decodeValue, encodeValue, type EncodedValue } from './values/index.js';

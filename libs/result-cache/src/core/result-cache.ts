@@ -1,5 +1,7 @@
 import { systemClock, type Clock } from './clock.js';
 import { Computation } from './computation.js';
+import { DEFAULT_MAX_TTL, DEFAULT_TTL } from './defaults.js';
+import { type Dependencies } from './dependencies.js';
 import { ttlToMs, type NamedTtls, type Ttl } from './duration.js';
 import { CacheConfigurationError } from './errors.js';
 import { type Fence } from './fence.js';
@@ -13,9 +15,10 @@ import { checkKeys } from './option-keys.js';
 import { ENTRY_KEYS, Policy, saysWhenVoid, type EntryOptions } from './policy.js';
 import { Session } from './session.js';
 import { type CacheStats } from './stats.js';
-import { type CacheStore, type Dependencies, type PurgeResult, type Queryable } from './store.js';
+import { type CacheStore, type PurgeResult, type Queryable } from './store.js';
 import { encodeValue, type ClassRegistry } from './values/index.js';
 
+/** What a {@link ResultCache} is made with. */
 export interface ResultCacheOptions {
   /** Where entries and the truth about them live; usually a `PostgresCache`. */
   store: CacheStore;
@@ -67,6 +70,7 @@ export interface EntryMetadata<T> {
   expiresAt: Date;
 }
 
+/** Options of {@link ResultCache.set}: those of the entry, and since when its value holds. */
 export interface SetOptions extends EntryOptions {
   /**
    * Taken with {@link ResultCache.fence} **before** the value was computed. Needed as soon as the value depends on
@@ -102,8 +106,8 @@ export class ResultCache {
     this.name = options.name ?? 'result-cache';
     this.store = options.store;
     const clock = options.clock ?? systemClock;
-    this.maxTtlMs = ttlToMs(options.maxTtl ?? 86_400, 'maxTtl');
-    this.defaultTtl = options.defaultTtl ?? Math.min(300, this.maxTtlMs / 1000);
+    this.maxTtlMs = ttlToMs(options.maxTtl ?? DEFAULT_MAX_TTL, 'maxTtl');
+    this.defaultTtl = options.defaultTtl ?? Math.min(DEFAULT_TTL, this.maxTtlMs / 1000);
     this.maxValueBytes = positive(options.maxValueBytes ?? 100_000, 'maxValueBytes');
     this.ttls = options.ttls ?? {};
     this.maxEntries = options.memory === false ? 0 : (options.memory?.maxEntries ?? MOST_ENTRIES);
@@ -341,6 +345,10 @@ export class ResultCache {
     return this.session.domains.problem(domain);
   }
 
+  /**
+   * Counters of this process since the last {@link resetStats}, and the store's figures, which it is asked for.
+   * @throws what the store throws; {@link counters} asks nobody.
+   */
   async getStats(): Promise<CacheStats> {
     const size = this.memory?.size ?? 0;
     const memory = { size, maxSize: this.maxEntries, memoryEntries: size, memoryBytes: this.memory?.bytes ?? 0 };
@@ -352,6 +360,7 @@ export class ResultCache {
     return this.recorder.snapshot();
   }
 
+  /** Count from 0 again, in this process. */
   resetStats(): void {
     this.recorder.reset();
   }

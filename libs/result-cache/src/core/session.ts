@@ -1,12 +1,14 @@
 import { systemClock, type Clock } from './clock.js';
 import { type Computation } from './computation.js';
+import { type Dependencies } from './dependencies.js';
 import { DomainWatch } from './domain-watch.js';
 import { StoreTimeoutError } from './errors.js';
 import { events, STORE_EVENTS } from './events.js';
 import { Exchange, type Reply } from './exchange.js';
 import { FillQueue } from './fill-queue.js';
 import { FreshnessProof } from './freshness.js';
-import { type CacheStore, type Dependencies, type Queryable } from './store.js';
+import { jsonText } from './json.js';
+import { type CacheStore, type Queryable } from './store.js';
 import { TouchMemory } from './touch-memory.js';
 
 const RETRY_MS = 1_000;
@@ -177,5 +179,5 @@ function merged(all: readonly Dependencies[]): Dependencies {
 }
 
 function rowText(row: Dependencies['rows'][number]): string {
-  return JSON.stringify(row, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
+  return jsonText(row);
 }

@@ -16,7 +16,9 @@ export interface Counters {
   computeMsSaved: number;
 }
 
+/** Counters of one view. */
 export interface ViewCounters extends Pick<Counters, 'hits' | 'misses' | 'computeMsSaved'> {
+  /** `hits / (hits + misses)`, from 0 to 1; 0 before the first read. */
   hitRate: number;
 }
 

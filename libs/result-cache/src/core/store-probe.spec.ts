@@ -1,5 +1,5 @@
 import { describe, expect, it, jest } from '@jest/globals';
-import { StoreProbe, StoreTimeoutError } from './store-probe.js';
+import { StoreProbe, ProbeTimeoutError } from './store-probe.js';
 import { type StoreStats } from './store.js';
 
 const figures = (totalEntries: number): StoreStats => ({
@@ -42,8 +42,8 @@ describe('StoreProbe', () => {
     const probe = new StoreProbe({ stats }, { timeoutMs: 1, clock: ticker() });
     const [one, two] = await Promise.all([probe.read(), probe.read()]);
     expect([one, two]).toEqual([
-      { ok: false, error: expect.any(StoreTimeoutError) },
-      { ok: false, error: expect.any(StoreTimeoutError) },
+      { ok: false, error: expect.any(ProbeTimeoutError) },
+      { ok: false, error: expect.any(ProbeTimeoutError) },
     ]);
     await probe.read();
     expect(stats).toHaveBeenCalledTimes(1);

@@ -17,8 +17,8 @@ export interface StoreProbeOptions {
 /** A question that is older than this was asked on a dead connection; ask again rather than wait for it for ever. */
 const LOST_AFTER_MS = 30_000;
 
-/** The store took longer than the prober waits. */
-export class StoreTimeoutError extends CacheError {
+/** The store took longer than who probes it waits. */
+export class ProbeTimeoutError extends CacheError {
   readonly code = 'ETIMEDOUT';
 }
 
@@ -69,7 +69,7 @@ export class StoreProbe {
     let timer: NodeJS.Timeout | undefined;
     const tooLate = new Promise<StoreReading>((resolve) => {
       timer = setTimeout(
-        () => resolve({ ok: false, error: new StoreTimeoutError(`no answer within ${this.timeoutMs} ms`) }),
+        () => resolve({ ok: false, error: new ProbeTimeoutError(`no answer within ${this.timeoutMs} ms`) }),
         this.timeoutMs,
       );
     });

@@ -1,5 +1,6 @@
-import { type StatementInference } from './discovery.js';
+import { type Dependencies } from './dependencies.js';
 import { type Fence } from './fence.js';
+import { type StatementInference } from './inference.js';
 
 /** One line of the invalidation log, as an exchange reports it. */
 export interface Touch {
@@ -30,6 +31,7 @@ export interface StoredRow {
   readonly types: string | null;
 }
 
+/** What one turn of the event loop asks the store. */
 export interface ExchangeRequest {
   /** Report what was touched since this fence; `null` when the process knows nothing yet. */
   readonly since: Fence | null;
@@ -40,6 +42,7 @@ export interface ExchangeRequest {
   readonly withinMs?: number;
 }
 
+/** What a store answers, all of it seen in one snapshot. */
 export interface ExchangeAnswer {
   readonly fence: Fence;
   /** An entry whose fence reaches below is void. */
@@ -52,28 +55,6 @@ export interface ExchangeAnswer {
   readonly rewatched?: boolean;
   readonly rows: readonly StoredRow[];
 }
-
-/**
- * Rows of a domain with these column values. `true`: nothing else is read with them, so that cascade rules to the domain do
- * not matter. A list: the domains named together with them, where several declarations were put together.
- */
-export type DependedRows = readonly [
-  domain: string,
-  values: Readonly<Record<string, string | number | bigint>>,
-  told?: true | readonly string[],
-];
-
-/** What a value depends on, in the user's words; the database turns them into tags. */
-export interface Dependencies {
-  /** Kinds of data: anything in them. */
-  readonly domains: readonly string[];
-  /** Free tags, for data that is not in the database. */
-  readonly free: readonly string[];
-  /** Rows of a domain with these column values. */
-  readonly rows: readonly DependedRows[];
-}
-
-export const NO_DEPENDENCIES: Dependencies = { domains: [], free: [], rows: [] };
 
 /** A value on its way into the store. */
 export interface Fill {
@@ -95,6 +76,7 @@ export interface Fill {
 /** Why a domain cannot be cached (a trigger is missing, say), or `null` where nothing is wrong. */
 export type DomainReport = ReadonlyMap<string, string | null>;
 
+/** Figures of a store, sizes in bytes. */
 export interface StoreStats {
   readonly totalEntries: number;
   readonly expiredEntries: number;
@@ -104,6 +86,7 @@ export interface StoreStats {
   readonly cascadeMs?: number;
 }
 
+/** What a purge has removed. */
 export interface PurgeResult {
   /** Expired entries deleted; `null` where another process was at it. */
   readonly entries: number | null;
@@ -156,6 +139,7 @@ export interface CacheStore {
   audit(): Promise<DomainReport>;
   /** Delete what has expired and trim the log. One process at a time. */
   purge(): Promise<PurgeResult>;
+  /** Count entries and sizes, as the store has them now. */
   stats(): Promise<StoreStats>;
   /** Make the store usable again after it was reset or dropped. */
   recover(): Promise<void>;

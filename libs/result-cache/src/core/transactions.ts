@@ -35,6 +35,7 @@ class Transactions {
   }
 }
 
+/** Knows which transactions are open: by those who watch the async context, and by what calls are handed. */
 export const transactions = new Transactions();
 
 /** What TypeORM's `EntityManager` and `QueryRunner` and a `pg` client show of a transaction; recognised by shape. */

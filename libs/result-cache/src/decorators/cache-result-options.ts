@@ -1,5 +1,6 @@
+import { type RowValues } from '../core/dependencies.js';
 import { CacheConfigurationError } from '../core/errors.js';
-import { Policy, type EntryOptions, type RowValues } from '../core/policy.js';
+import { Policy, type EntryOptions } from '../core/policy.js';
 import { type TenantChoice } from '../module/cache.service.js';
 
 /** A list, or a function of the method's arguments that returns one. */

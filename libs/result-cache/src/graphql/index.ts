@@ -1,2 +1,2 @@
+export { analyzeSchema, type SchemaLike } from '../cascade/analyzers/graphql-schema.js';
 export { OperationFenceMiddleware } from './operation-fence.middleware.js';
-export { analyzeSchema, type SchemaLike } from './schema-analyzer.js';

@@ -1,5 +1,6 @@
 import { CacheConfigurationError } from '../core/index.js';
 
+/** What counts as trouble with the cache. */
 export interface CacheHealthOptions {
   /** More expired entries than this: the purge does not keep up, or does not run. Default 10,000. */
   maxExpiredEntries?: number;

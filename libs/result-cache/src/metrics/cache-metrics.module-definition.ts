@@ -9,6 +9,7 @@ export interface CacheMetricsOptions extends Omit<PrometheusCacheMetricsOptions,
   defaultMetrics?: boolean;
 }
 
+/** Options of `CacheMetricsModule.forRoot` beside those of the metrics. */
 export interface CacheMetricsExtras {
   /** Where scrapes are answered, below a global prefix if there is one. `false`: the registry is served elsewhere. Default `'/metrics'`. */
   path?: string | false;

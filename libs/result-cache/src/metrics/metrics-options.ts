@@ -4,6 +4,7 @@ import { CacheConfigurationError, type ResultCache } from '../core/index.js';
 /** A registry of `prom-client`, in either of its two text formats. */
 export type PrometheusRegistry = Registry | Registry<OpenMetricsContentType>;
 
+/** What is exported to Prometheus, and under which names. */
 export interface PrometheusCacheMetricsOptions {
   /** Where the metrics are registered. Default `prom-client`'s global `register`. */
   registry?: PrometheusRegistry;

@@ -1,7 +1,8 @@
+import { DEFAULT_PREFIX, DEFAULT_TTL } from '../core/defaults.js';
+import { ttlToMs } from '../core/duration.js';
 import { CacheConfigurationError } from '../core/errors.js';
 import { CacheKeyBuilder } from '../core/keys.js';
 import { ResultCache } from '../core/result-cache.js';
-import { ttlToMs } from '../core/duration.js';
 import { PostgresCache } from '../postgres/postgres-cache.js';
 import { parseTableName } from '../postgres/table-name.js';
 import { type Tenancy, type TenantContext } from '../tenancy/index.js';
@@ -36,7 +37,7 @@ export class CacheRegistry {
       partitions,
       maxTtl: seconds(maxTtl),
     });
-    this.main = this.service(this.store, options, 'default', options.prefix ?? 'fraiseql');
+    this.main = this.service(this.store, options, 'default', options.prefix ?? DEFAULT_PREFIX);
   }
 
   /** Have the tables of these entities watched; `where` is who asks, for messages. */
@@ -74,7 +75,7 @@ export class CacheRegistry {
         `${where} is imported twice with different options (${known.settings} and ${settings}); make them equal, or choose another name`,
       );
     }
-    const prefix = options.prefix ?? `${this.options.prefix ?? 'fraiseql'}.${name}`;
+    const prefix = options.prefix ?? `${this.options.prefix ?? DEFAULT_PREFIX}.${name}`;
     const service = this.service(this.storeFor(options, where), options, name, prefix);
     // In different tables too: a deleted key is void wherever it stands.
     const twin = this.services.find((other) => other.keys.tenantPrefix() === service.keys.tenantPrefix());
@@ -109,7 +110,7 @@ export class CacheRegistry {
 
   private service(store: PostgresCache, options: CacheOptions, name: string, prefix: string): CacheService {
     const maxTtl = seconds(options.maxTtl) ?? store.maxTtl;
-    const defaultTtl = options.defaultTtl ?? this.options.defaultTtl ?? 300;
+    const defaultTtl = options.defaultTtl ?? this.options.defaultTtl ?? DEFAULT_TTL;
     // A default that was inherited gives way to a shorter limit; one that was chosen is a contradiction.
     if (options.defaultTtl !== undefined && ttlToMs(options.defaultTtl) > maxTtl * 1000)
       throw new CacheConfigurationError(

@@ -1,10 +1,11 @@
+import { type Dependencies } from '../core/dependencies.js';
 import { CacheConfigurationError } from '../core/errors.js';
 import { type Fence } from '../core/fence.js';
 import { type CacheKeyBuilder } from '../core/keys.js';
 import { type DependencyOptions, type EntryOptions } from '../core/policy.js';
 import { type ResultCache, type SetOptions } from '../core/result-cache.js';
 import { type CacheStats } from '../core/stats.js';
-import { type Dependencies, type PurgeResult, type Queryable } from '../core/store.js';
+import { type PurgeResult, type Queryable } from '../core/store.js';
 import { transactions } from '../core/transactions.js';
 import { type Tenancy, type TenantContext } from '../tenancy/index.js';
 import { type MaybePromise } from '../tenancy/maybe-promise.js';
@@ -215,10 +216,15 @@ export class CacheService {
     return this.engine.purge();
   }
 
+  /**
+   * Counters of this process since the last {@link resetStats}, and figures of the cache table, which the database is asked for.
+   * @throws the driver's error where it cannot be asked.
+   */
   async getStats(): Promise<CacheStats> {
     return this.engine.getStats();
   }
 
+  /** Count from 0 again, in this process. */
   resetStats(): void {
     this.engine.resetStats();
   }

@@ -1,3 +1,4 @@
+import { DEFAULT_MAX_TTL } from '../core/defaults.js';
 import { ttlToMs, type NamedTtls, type Ttl } from '../core/duration.js';
 import { CacheConfigurationError } from '../core/errors.js';
 import { STORE_EVENTS } from '../core/events.js';
@@ -61,6 +62,7 @@ export interface CacheModuleOptions extends CacheOptions {
   cacheStatusHeader?: boolean;
 }
 
+/** A class that makes the options: `CacheModule.forRootAsync({ useClass: CacheConfig })`. */
 export interface CacheOptionsFactory {
   createCacheOptions(): CacheModuleOptions | Promise<CacheModuleOptions>;
 }
@@ -122,7 +124,7 @@ export function checkRootOptions(options: CacheModuleOptions): CacheModuleOption
       `${where}: connection is missing; write connection: process.env.DATABASE_URL (and set it), or give a pg.Pool or a TypeORM DataSource`,
     );
   checkCacheOptions(options, where);
-  const { defaultTtl = 0, maxTtl = 86_400 } = options;
+  const { defaultTtl = 0, maxTtl = DEFAULT_MAX_TTL } = options;
   if (ttlToMs(defaultTtl) > ttlToMs(maxTtl))
     throw new CacheConfigurationError(
       `${where}: defaultTtl ${JSON.stringify(defaultTtl)} is longer than maxTtl ${JSON.stringify(maxTtl)}; shorten it or raise maxTtl`,

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { jsonText } from '../core/json.js';
 import { type TextRows } from './connection.js';
 import { NotInstalledError } from './installer.js';
 
@@ -72,6 +73,7 @@ export class CascadeStore {
     return this.json(`catalogue_${name}`, `SELECT COALESCE(json_agg(q), '[]') FROM (\n${text}\n) q`);
   }
 
+  /** The domains that rules can name, by name. */
   async catalogue(): Promise<CascadeCatalogue> {
     const found = await this.json<Record<string, CatalogueDomain>>(
       'cascade_catalogue',
@@ -85,7 +87,7 @@ export class CascadeStore {
    * not like this already.
    */
   async register(details: readonly CascadeDetail[], replace?: string): Promise<number> {
-    const rules = JSON.stringify(details, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
+    const rules = jsonText(details);
     return this.changing(() =>
       this.json('cascade_register', 'SELECT fraiseql_cache.register_cascades($1::jsonb, $2)', [rules, replace ?? null]),
     );
@@ -99,6 +101,7 @@ export class CascadeStore {
     );
   }
 
+  /** All rules of the database, one for each pattern. */
   async rules(): Promise<CascadeDetail[]> {
     return this.json('cascade_rules', 'SELECT fraiseql_cache.cascade_list()');
   }
@@ -110,8 +113,7 @@ export class CascadeStore {
 
   /** What a write to any row of a domain, or to one with these values, makes void beside the domain itself. */
   async follow(domain: string, values: Readonly<Record<string, unknown>> | null): Promise<CascadeTarget[]> {
-    const text =
-      values && JSON.stringify(values, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
+    const text = values && jsonText(values);
     return this.json(
       'cascade_follow',
       `SELECT COALESCE(json_agg(json_build_object('target', t.target, 'depth', t.depth, 'tags', t.tags, 'entries',

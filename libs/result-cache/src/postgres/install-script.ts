@@ -1,11 +1,10 @@
+import { DEFAULT_MAX_TTL } from '../core/defaults.js';
 import { type PostgresCacheOptions } from './postgres-cache-options.js';
-import { migrations, quoteIdentifier } from './sql.js';
-import { parseTableName, type TableName } from './table-name.js';
+import { migrations, quoteIdentifier, quoteLiteral } from './sql.js';
+import { DEFAULT_TABLE, parseTableName, type TableName } from './table-name.js';
 import { type WatchedTable } from './watched-table.js';
 
-const DEFAULT_TABLE = 'fraiseql_cache';
-const DEFAULT_MAX_TTL = 86_400;
-
+/** Options of {@link installScript}: those of the cache, and who will use it. */
 export interface InstallScriptOptions extends Pick<
   PostgresCacheOptions,
   'tableName' | 'maxTtl' | 'partitions' | 'watch'
@@ -28,7 +27,7 @@ export function installScript({ tableName, maxTtl, partitions, watch = [], role 
     'BEGIN;',
     'CREATE SCHEMA fraiseql_cache;',
     ...migrations().map(
-      ({ name, sql }) => `${sql.trim()}\nINSERT INTO fraiseql_cache.migration (name) VALUES (${literal(name)});`,
+      ({ name, sql }) => `${sql.trim()}\nINSERT INTO fraiseql_cache.migration (name) VALUES (${quoteLiteral(name)});`,
     ),
     createCacheCall(table, maxTtl ?? DEFAULT_MAX_TTL, partitions ?? 0),
     'SELECT fraiseql_cache.ensure_incarnation();',
@@ -41,15 +40,15 @@ export function installScript({ tableName, maxTtl, partitions, watch = [], role 
 
 /** The call that makes the table of a cache. */
 export function createCacheCall({ schema, table }: TableName, maxTtl: number, partitions: number): string {
-  return `SELECT fraiseql_cache.create_cache(${literal(schema)}, ${literal(table)}, ${maxTtl}, ${partitions});`;
+  return `SELECT fraiseql_cache.create_cache(${quoteLiteral(schema)}, ${quoteLiteral(table)}, ${maxTtl}, ${partitions});`;
 }
 
 /** The call that makes the triggers of a table. */
 export function watchCall({ table, domain, tenantColumn, tagColumns }: WatchedTable): string {
   const rest = [tenantColumn, tagColumns && JSON.stringify(tagColumns)].map((value) =>
-    value ? literal(value) : 'NULL',
+    value ? quoteLiteral(value) : 'NULL',
   );
-  return `SELECT fraiseql_cache.watch(${literal(table)}, ${literal(domain)}, ${rest.join(', ')});`;
+  return `SELECT fraiseql_cache.watch(${quoteLiteral(table)}, ${quoteLiteral(domain)}, ${rest.join(', ')});`;
 }
 
 /** What a role needs to use a cache that belongs to another. Everything else goes through functions, which all may call. */
@@ -61,8 +60,4 @@ export function grants({ schema, quoted }: TableName, role: string): string[] {
     ),
     `GRANT SELECT ON fraiseql_cache.migration, fraiseql_cache.caches, ${quoted} TO ${to};`,
   ];
-}
-
-function literal(text: string): string {
-  return `'${text.replaceAll("'", "''")}'`;
 }

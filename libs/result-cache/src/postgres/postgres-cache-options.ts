@@ -3,6 +3,7 @@ import { type Connection, type ConnectionOptions } from './connection.js';
 import { type InferenceOptions } from './inference/index.js';
 import { type WatchedTable } from './watched-table.js';
 
+/** What a `PostgresCache` is made with. */
 export interface PostgresCacheOptions {
   /** A PostgreSQL URL, a `pg` pool or its configuration, or a TypeORM DataSource. */
   connection: ConnectionOptions | Connection;

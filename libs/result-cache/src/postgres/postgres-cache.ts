@@ -1,9 +1,10 @@
 import { systemClock } from '../core/clock.js';
+import { DEFAULT_MAX_TTL } from '../core/defaults.js';
+import { type Dependencies } from '../core/dependencies.js';
 import { RefusedValueError } from '../core/errors.js';
 import { storable, type Fence } from '../core/fence.js';
 import {
   type CacheStore,
-  type Dependencies,
   type DomainReport,
   type ExchangeAnswer,
   type ExchangeRequest,
@@ -21,9 +22,9 @@ import { Inferences } from './inference/index.js';
 import { install } from './installer.js';
 import { type PostgresCacheOptions } from './postgres-cache-options.js';
 import { Readiness, type Availability } from './readiness.js';
-import { quoteIdentifier, statement } from './sql.js';
+import { quoteIdentifier, quoteLiteral, statement } from './sql.js';
 import { claimTable } from './table-claims.js';
-import { parseTableName, type TableName } from './table-name.js';
+import { DEFAULT_TABLE, parseTableName, type TableName } from './table-name.js';
 import { type WatchedRelation, type WatchRequest } from './watched-table.js';
 import { arrayLiteral, MOST_TOUCHES, parseAnswer, parseProof, specText } from './wire.js';
 
@@ -61,7 +62,7 @@ export class PostgresCache implements CacheStore {
 
   /** @throws CacheConfigurationError for a wrong connection or table name. */
   constructor(private readonly options: PostgresCacheOptions) {
-    this.table = parseTableName(options.tableName ?? 'fraiseql_cache');
+    this.table = parseTableName(options.tableName ?? DEFAULT_TABLE);
     this.connection = Connection.from(options.connection, options.poolSize);
     this.release = claimTable(this.connection.identity, this.table.quoted, {
       maxTtl: this.maxTtl,
@@ -71,7 +72,7 @@ export class PostgresCache implements CacheStore {
     this.statements = {
       exchange: statement('exchange', { table }),
       prove: statement('prove', { table }),
-      stats: statement('stats', { table, literal: `'${table.replaceAll("'", "''")}'` }),
+      stats: statement('stats', { table, literal: quoteLiteral(table) }),
     };
     this.readiness = new Readiness(async () => {
       this.relations = null;
@@ -88,7 +89,7 @@ export class PostgresCache implements CacheStore {
 
   /** Seconds an entry can live at most. */
   get maxTtl(): number {
-    return this.options.maxTtl ?? 86_400;
+    return this.options.maxTtl ?? DEFAULT_MAX_TTL;
   }
 
   /** Whether writes are tracked, by the extension or by the same objects as plain SQL. */
@@ -310,6 +311,7 @@ export class PostgresCache implements CacheStore {
     await this.connection.unhurried(`VACUUM (ANALYZE) ${this.table.quoted}, fraiseql_cache.log`);
   }
 
+  /** Count entries and sizes (in bytes), with one statement, which takes long on a large table. */
   async stats(): Promise<StoreStats> {
     await this.readiness.ready();
     const [row] = await this.run('stats', this.statements.stats);

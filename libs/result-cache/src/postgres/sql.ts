@@ -33,3 +33,8 @@ export function statement(name: string, identifiers: Readonly<Record<string, str
 export function quoteIdentifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
+
+/** Quote a text for SQL, with `standard_conforming_strings` on. */
+export function quoteLiteral(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
+}

@@ -1,6 +1,9 @@
 import { CacheConfigurationError } from '../core/errors.js';
 import { quoteIdentifier } from './sql.js';
 
+/** The cache table where no other is named. */
+export const DEFAULT_TABLE = 'fraiseql_cache';
+
 /** The cache table, as its two names and as SQL. */
 export interface TableName {
   schema: string;

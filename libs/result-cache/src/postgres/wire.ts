@@ -1,5 +1,7 @@
+import { type Dependencies } from '../core/dependencies.js';
 import { parseSnapshot } from '../core/fence.js';
-import { type Dependencies, type ExchangeAnswer, type Proof, type StoredRow, type Touch } from '../core/store.js';
+import { jsonText } from '../core/json.js';
+import { type ExchangeAnswer, type Proof, type StoredRow, type Touch } from '../core/store.js';
 import { type TextRows } from './connection.js';
 
 /** An exchange that would list more touches than this says "everything" instead. */
@@ -60,9 +62,7 @@ export function parseProof(text: string): Proof {
 /** Dependencies as `fraiseql_cache.dependency_tags` and `invalidate` read them; `null` where there are none. */
 export function specText({ domains, free, rows }: Dependencies): string | null {
   if (domains.length === 0 && free.length === 0 && rows.length === 0) return null;
-  const json = JSON.stringify({ domains, free, rows }, (_, value: unknown) =>
-    typeof value === 'bigint' ? String(value) : value,
-  );
+  const json = jsonText({ domains, free, rows });
   // PostgreSQL rejects NUL and halves of surrogate pairs, and an invalidation that fails is tried again for ever. With one
   // substitute on both sides a tag stands for a few more texts: too much may become void, never too little.
   return json.replace(/\\(?:u(?:0000|d[89a-f][\da-f]{2})|.)/g, (escape) => (escape.length === 6 ? '\\ufffd' : escape));

@@ -22,6 +22,7 @@ interface DataSourceShape {
 /** Where a repository reads and writes: a `pg` pool or a TypeORM `DataSource`, on the cache's own database. */
 export type RepositorySource = Pick<Pool, 'connect' | 'query'> | DataSourceShape;
 
+/** What is the same for all reads of a {@link CachedRepository}. */
 export interface CachedRepositoryOptions {
   /** Tells the keys of several repositories on different sources apart. Default: none, for the only one. */
   name?: string;

@@ -35,6 +35,7 @@ export interface Tenancy {
 /** Injection token of the application's {@link Tenancy}. */
 export const TENANCY = Symbol('nestjs-result-cache:TENANCY');
 
+/** The PostgreSQL setting that row-level security finds the tenant in, where no other is named. */
 export const DEFAULT_TENANT_SETTING = 'app.current_tenant_id';
 
 const CHOICES =

@@ -29,6 +29,7 @@ export function fromHeader(name: string): TenantResolver {
   return declareInputs(resolver, []);
 }
 
+/** Options of {@link fromSubdomain}. */
 export interface SubdomainOptions {
   /** The domain tenants are labels of: `example.com` finds `acme` in `acme.example.com`. */
   baseDomain: string;
@@ -61,6 +62,7 @@ export function fromSubdomain({ baseDomain }: SubdomainOptions): TenantResolver 
   return declareInputs(resolver, []);
 }
 
+/** Options of {@link fromJwtClaim}. */
 export interface JwtClaimOptions {
   /** Where your guard or Passport leaves the verified payload on the request; `user` by default. */
   property?: string;

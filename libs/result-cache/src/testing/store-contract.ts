@@ -14,6 +14,7 @@ export interface ContractCase {
   run(): Promise<void>;
 }
 
+/** The cases of the contract, and what to do around them. */
 export interface StoreContract {
   /** To be run one after the other, in this order: the last ones crash the store. */
   readonly cases: readonly ContractCase[];

@@ -10,7 +10,8 @@ import {
   type SelectQueryBuilder,
 } from 'typeorm';
 import { CachedQuery } from './cached-query.js';
-import { type Kind, type Reader } from './entity-reader.js';
+import { type Kind } from './entity-query.js';
+import { type Reader } from './entity-reader.js';
 import { plainReader } from './plain-reader.js';
 import { type EntityReadOptions } from './read-options.js';
 

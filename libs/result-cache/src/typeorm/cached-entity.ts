@@ -1,8 +1,8 @@
 import { type FactoryProvider, Logger } from '@nestjs/common';
 import { BaseEntity, type DataSource, type EntityMetadata, type QueryRunner } from 'typeorm';
+import { type Dependencies } from '../core/dependencies.js';
 import { CacheConfigurationError } from '../core/errors.js';
 import { type EntryOptions, type Policy } from '../core/policy.js';
-import { type Dependencies } from '../core/store.js';
 import { transactions } from '../core/transactions.js';
 import { ClassRegistry, type Class } from '../core/values/index.js';
 import { collect, type Queryset } from '../decorators/queryset.js';

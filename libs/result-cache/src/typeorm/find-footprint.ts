@@ -1,7 +1,8 @@
 import { type EntityMetadata, type SelectQueryBuilder } from 'typeorm';
 import { type JoinAttribute } from 'typeorm/query-builder/JoinAttribute.js';
-import { addSideReads, emptyFootprint, narrow, type Footprint, type Watching } from './footprint.js';
+import { addSideReads, emptyFootprint, narrow, type Footprint } from './footprint.js';
 import { isPlainSql } from './plain-sql.js';
+import { type Watching } from './watched-entities.js';
 import { readWhere, type WhereReading } from './where-equalities.js';
 
 /** The find options that say what is read beside the query's own SQL. */

@@ -1,25 +1,9 @@
 import { type EntityMetadata } from 'typeorm';
-import { type ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { type JoinAttribute } from 'typeorm/query-builder/JoinAttribute.js';
 import { type QueryExpressionMap } from 'typeorm/query-builder/QueryExpressionMap.js';
-import { type RowValues } from '../core/policy.js';
+import { type RowValues } from '../core/dependencies.js';
 import { type WatchedRelation } from '../postgres/watched-table.js';
 import { type Equalities } from './where-equalities.js';
-
-/** How the tables of entities are watched; `undefined` for one that is not. */
-export type Watching = (metadata: EntityMetadata) => WatchedRelation | undefined;
-
-/**
- * Whether `=` on these columns compares what their tags are made of. It does not where a type folds case (citext) or
- * blanks (char); such columns are never tags, so being one is the proof.
- */
-export function compareExactly(watching: Watching, column: ColumnMetadata): boolean {
-  return [column, column.referencedColumn].every(
-    (each) =>
-      each !== undefined &&
-      watching(each.entityMetadata)?.tagColumns.some((group) => group.includes(each.databaseName)) === true,
-  );
-}
 
 /** What a query reads, as far as it is known beforehand. */
 export interface Footprint {

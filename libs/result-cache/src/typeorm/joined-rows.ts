@@ -1,7 +1,8 @@
 import { type EntityMetadata } from 'typeorm';
 import { type ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
-import { type RowValues } from '../core/policy.js';
-import { compareExactly, type Footprint, type Watching } from './footprint.js';
+import { type RowValues } from '../core/dependencies.js';
+import { type Footprint } from './footprint.js';
+import { compareExactly, type Watching } from './watched-entities.js';
 
 /** A row as the driver returned it: columns are named `<alias>_<column>`. */
 export type RawRow = Readonly<Record<string, unknown>>;

@@ -1,5 +1,6 @@
 import { type FindManyOptions, type Repository, type SelectQueryBuilder } from 'typeorm';
-import { METHODS, type Kind, type Reader } from './entity-reader.js';
+import { METHODS, type Kind } from './entity-query.js';
+import { type Reader } from './entity-reader.js';
 import { managerOf, type EntityReadOptions } from './read-options.js';
 
 /** Reads as TypeORM does, with no cache. */

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { type DataSource, type EntityMetadata, type FindManyOptions, type Repository } from 'typeorm';
+import { dataSourceOf } from './data-source-of.js';
 
 const MOST_QUERIES = 1_000;
 
@@ -25,7 +26,7 @@ export class QueryMemory<T> {
     const { manager, metadata } = repository;
     if (manager.queryRunner !== undefined || options.lock !== undefined || options.transaction === true)
       return undefined;
-    if (this.transforms(sourceOf(metadata)) || !isPlain(options)) return undefined;
+    if (this.transforms(dataSourceOf(metadata)) || !isPlain(options)) return undefined;
     return JSON.stringify([kind, options]);
   }
 
@@ -66,11 +67,6 @@ export class QueryMemory<T> {
     }
     return transforms;
   }
-}
-
-/** Older TypeORM calls it the connection. */
-function sourceOf(metadata: EntityMetadata): DataSource {
-  return metadata.dataSource ?? (metadata as unknown as { connection: DataSource }).connection;
 }
 
 /** Some applications have them changed while they run. */

@@ -1,8 +1,23 @@
 import { type DataSource, type EntityMetadata } from 'typeorm';
+import { type ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { type PostgresCache } from '../postgres/postgres-cache.js';
 import { quoteIdentifier, statement } from '../postgres/sql.js';
 import { type WatchedRelation } from '../postgres/watched-table.js';
-import { type Watching } from './footprint.js';
+
+/** How the tables of entities are watched; `undefined` for one that is not. */
+export type Watching = (metadata: EntityMetadata) => WatchedRelation | undefined;
+
+/**
+ * Whether `=` on these columns compares what their tags are made of. It does not where a type folds case (citext) or
+ * blanks (char); such columns are never tags, so being one is the proof.
+ */
+export function compareExactly(watching: Watching, column: ColumnMetadata): boolean {
+  return [column, column.referencedColumn].every(
+    (each) =>
+      each !== undefined &&
+      watching(each.entityMetadata)?.tagColumns.some((group) => group.includes(each.databaseName)) === true,
+  );
+}
 
 /** Names of tables as the database knows them, by entity. */
 type Tables = ReadonlyMap<EntityMetadata, string>;

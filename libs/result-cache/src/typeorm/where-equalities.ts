@@ -2,7 +2,7 @@ import { type EntityMetadata } from 'typeorm';
 import { type ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { type RelationMetadata } from 'typeorm/metadata/RelationMetadata.js';
 import { type JoinAttribute } from 'typeorm/query-builder/JoinAttribute.js';
-import { compareExactly, type Watching } from './footprint.js';
+import { compareExactly, type Watching } from './watched-entities.js';
 
 /** Columns, by their name in the database, that have one of these values in every row that can be part of the result. */
 export type Equalities = Map<string, readonly string[]>;

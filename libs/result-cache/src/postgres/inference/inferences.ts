@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import pg from 'pg';
-import { type ObservedStatement, type StatementDependencies, type StatementInference } from '../../core/discovery.js';
+import { type DependedRows } from '../../core/dependencies.js';
 import { CacheConfigurationError } from '../../core/errors.js';
-import { type DependedRows } from '../../core/store.js';
+import { type ObservedStatement, type StatementDependencies, type StatementInference } from '../../core/inference.js';
 import { type Connection, type TextRows } from '../connection.js';
 import { quoteIdentifier } from '../sql.js';
 import { type Narrowing } from './narrowing.js';

@@ -1,7 +1,7 @@
 import pg from 'pg';
-import { Computation } from '../../core/computation.js';
+import { Computation, type StatementObserver } from '../../core/computation.js';
 import { CacheConfigurationError } from '../../core/errors.js';
-import { type Discovery, type ObservedStatement } from '../../core/discovery.js';
+import { type ObservedStatement } from '../../core/inference.js';
 import { BEGINS, CONTROL, SNAPSHOT } from './control.js';
 import { lockAudit, type Callback, type Query } from './lock-audit.js';
 import { parseFacts, PROBE } from './session-facts.js';
@@ -20,7 +20,7 @@ const asText = { getTypeParser: () => (value: string) => value };
 /** In which computation a client's open transaction was begun. */
 const begun = new WeakMap<object, Computation>();
 /** Those whose statements were sent on a client, which has still to be asked about its session. */
-const unasked = new WeakMap<object, Set<{ discovery: Discovery }>>();
+const unasked = new WeakMap<object, Set<{ observer: StatementObserver }>>();
 
 /** The classes of one copy of `pg`. */
 export interface PgClasses {
@@ -60,16 +60,16 @@ function wrapClient(prototype: ClientPrototype): void {
   const wrapped: Query & { [OBSERVED]?: true } = function (...sent) {
     const waiting = unasked.get(this);
     if (waiting !== undefined && waiting.size > 0 && couldChangeSession(sent[0]))
-      for (const { discovery: each } of waiting)
+      for (const { observer: each } of waiting)
         each.refuse(
           'a statement that may change the session was sent while one of it was under way on the same client: await each',
         );
-    const discovery = Computation.discovery();
+    const observer = Computation.observer();
     const auditing = lockAudit.current === null ? undefined : Computation.sending();
     const sendQuery = auditing === undefined ? query : lockAudit.current!.around(this, query, auditing);
-    return discovery === undefined
+    return observer === undefined
       ? sendQuery.apply(this, sent)
-      : observed({ client: this, query: sendQuery, ask: query, discovery }, sent);
+      : observed({ client: this, query: sendQuery, ask: query, observer }, sent);
   };
   wrapped[OBSERVED] = true;
   prototype.query = wrapped;
@@ -95,33 +95,33 @@ interface Sending {
   query: Query;
   /** Sends our own. */
   ask: Query;
-  discovery: Discovery;
+  observer: StatementObserver;
 }
 
 function observed(sending: Sending, sent: unknown[]): unknown {
-  const { client, query, discovery } = sending;
+  const { client, query, observer } = sending;
   const [config] = sent;
   const given = config as { text?: unknown; submit?: unknown; callback?: unknown } | null;
   const text = typeof config === 'string' ? config : given?.text;
   if (typeof given?.submit === 'function' || typeof given?.callback === 'function') {
-    discovery.refuse(
+    observer.refuse(
       'it reads by a cursor, a stream or a query object, which nobody can follow: use client.query(text, values)',
     );
     return query.apply(client, sent);
   }
   if (typeof text === 'string' && CONTROL.test(text)) {
-    if (BEGINS.test(text) && !isOpen(client)) begun.set(client, discovery.computation);
+    if (BEGINS.test(text) && !isOpen(client)) begun.set(client, observer.computation);
     if (SNAPSHOT.test(text))
-      discovery.refuse('it reads what an imported snapshot shows, which may be older than any fence');
+      observer.refuse('it reads what an imported snapshot shows, which may be older than any fence');
     return query.apply(client, sent);
   }
   const list: unknown = Array.isArray(sent[1]) ? sent[1] : (given as { values?: unknown } | null)?.values;
   const parameters: readonly unknown[] = Array.isArray(list) ? list : [];
   const values = [...parameters];
   let answered!: (statement: ObservedStatement | Promise<ObservedStatement>) => void;
-  discovery.observe(new Promise((resolve) => (answered = resolve)));
+  observer.observe(new Promise((resolve) => (answered = resolve)));
   const waiting = unasked.get(client) ?? new Set();
-  const sentHere = { discovery };
+  const sentHere = { observer };
   unasked.set(client, waiting.add(sentHere));
   const ended = (error?: unknown): void => {
     waiting.delete(sentHere);
@@ -165,7 +165,7 @@ function couldChangeSession(config: unknown): boolean {
 
 /** Ask the session itself in what way it read the statement, right behind it. */
 async function probe(
-  { client, ask, discovery: { computation } }: Sending,
+  { client, ask, observer: { computation } }: Sending,
   text: string,
   values: readonly unknown[],
 ): Promise<ObservedStatement> {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { type Dependencies } from '../../core/store.js';
+import { type Dependencies } from '../../core/dependencies.js';
 import { type Cases, type World } from './world.js';
 
 type RowOf = Dependencies['rows'][number][1];

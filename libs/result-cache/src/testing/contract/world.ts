@@ -1,14 +1,7 @@
 import assert from 'node:assert/strict';
+import { NO_DEPENDENCIES, type Dependencies } from '../../core/dependencies.js';
 import { type Fence } from '../../core/fence.js';
-import {
-  NO_DEPENDENCIES,
-  type CacheStore,
-  type Dependencies,
-  type Fill,
-  type Proof,
-  type StoredRow,
-  type Touch,
-} from '../../core/store.js';
+import { type CacheStore, type Fill, type Proof, type StoredRow, type Touch } from '../../core/store.js';
 import { TouchMemory } from '../../core/touch-memory.js';
 import { type ContractClient, type StoreHost } from './store-host.js';
 

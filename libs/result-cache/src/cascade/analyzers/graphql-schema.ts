@@ -1,7 +1,7 @@
 import { buildSchema } from 'graphql';
-import { type DomainEdge, type GraphPart } from '../cascade/domain-graph.js';
-import { type DomainNames } from '../cascade/domain-names.js';
-import { CacheConfigurationError } from '../core/errors.js';
+import { CacheConfigurationError } from '../../core/errors.js';
+import { type DomainEdge, type GraphPart } from '../domain-graph.js';
+import { type DomainNames } from '../domain-names.js';
 
 /**
  * A `GraphQLSchema`, by shape: the application's may come from another copy of the `graphql` package (its CommonJS and its ES

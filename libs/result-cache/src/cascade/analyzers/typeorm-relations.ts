@@ -1,5 +1,5 @@
-import { type ColumnLink, type DomainEdge, type EdgeEvidence, type GraphPart } from '../cascade/domain-graph.js';
-import { type DomainNames } from '../cascade/domain-names.js';
+import { type ColumnLink, type DomainEdge, type EdgeEvidence, type GraphPart } from '../domain-graph.js';
+import { type DomainNames } from '../domain-names.js';
 
 /** What is read of TypeORM's metadata, by shape: the package is not needed for it. */
 export interface EntityMetadataLike {

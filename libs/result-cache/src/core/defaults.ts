@@ -1,0 +1,8 @@
+/** Seconds a value lives where nothing else is said. */
+export const DEFAULT_TTL = 300;
+
+/** Seconds a value can live at most where nothing else is said. */
+export const DEFAULT_MAX_TTL = 86_400;
+
+/** What all keys begin with where nothing else is said. */
+export const DEFAULT_PREFIX = 'fraiseql';
