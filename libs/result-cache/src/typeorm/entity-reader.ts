@@ -16,10 +16,12 @@ import { ClassRegistry, type Class } from '../core/values/index.js';
 import { type CacheService } from '../module/cache.service.js';
 import { PostgresCache } from '../postgres/postgres-cache.js';
 import { type WatchedRelation } from '../postgres/watched-table.js';
+import { isBare } from './bare-builder.js';
 import { learnClasses } from './entity-classes.js';
 import { builtFootprint, findFootprint } from './find-footprint.js';
 import { type Footprint, type Watching } from './footprint.js';
 import { joinedRows, type RawRow } from './joined-rows.js';
+import { copyOf } from './options-copy.js';
 import { QueryMemory } from './query-memory.js';
 import { checkReadOptions, managerOf, type EntityReadOptions } from './read-options.js';
 import { WatchedEntities } from './watched-entities.js';
@@ -113,13 +115,15 @@ export class EntityReader implements Reader {
     if (name !== undefined && how.skipCache !== true && this.memory.has(home.metadata, name))
       return this.findAgain<T>(kind, home, name, how);
     const isLocking = options.lock !== undefined || options.transaction === true;
-    return this.read<T>(this.found(kind, home, options), how, isLocking, name);
+    const own = name === undefined ? copyOf(options) : this.memory.optionsOf(name);
+    return this.read<T>(this.found(kind, home, own), how, isLocking, name);
   }
 
   /** As {@link find}, of options that were read before. */
   private async findAgain<T>(kind: Kind, home: Repository<any>, name: string, how: EntityReadOptions): Promise<T> {
     const query = (): Query => this.found(kind, home, this.memory.optionsOf(name));
     const { metadata } = home;
+    if (!isBare(home.createQueryBuilder(metadata.name), home)) return this.read<T>(query(), how, false, name);
     const { store } = this.cache.engine;
     const from = await this.origin(store as PostgresCache, home.manager.dataSource ?? home.manager.connection).catch(
       () => null,
@@ -138,14 +142,21 @@ export class EntityReader implements Reader {
   }
 
   private found(kind: Kind, home: Repository<any>, options: FindManyOptions<any>): Query {
-    const qb = home.createQueryBuilder(home.metadata.name).setFindOptions(options);
-    const shape = Object.fromEntries(
-      SHAPE.filter((key) => options[key] !== undefined).map((key) => [key, options[key]]),
-    );
+    const qb = home.createQueryBuilder(home.metadata.name);
+    const why = isBare(qb, home) ? undefined : 'its repository adds something of its own to every query';
+    const added = why === undefined ? undefined : shapeOf(qb);
+    qb.setFindOptions(options);
+    const shape = {
+      ...Object.fromEntries(SHAPE.filter((key) => options[key] !== undefined).map((key) => [key, options[key]])),
+      ...(added && { added }),
+    };
     const [sql, parameters] = qb.getQueryAndParameters();
     const returnsRows = returnsEntities(kind);
-    const footprintOf = (watching: Watching): Footprint =>
-      findFootprint(qb, options, parameters, watching, returnsRows);
+    const footprintOf = (watching: Watching): Footprint => {
+      const footprint = findFootprint(qb, options, parameters, watching, returnsRows);
+      if (why !== undefined) footprint.opaque ??= why;
+      return footprint;
+    };
     return { kind, qb, isOwn: true, shape, sql, parameters, footprintOf };
   }
 
@@ -155,22 +166,11 @@ export class EntityReader implements Reader {
     const footprint = builtFootprint(given);
     // A clone forgets relations that are loaded by queries of their own; such a query is not cached anyway.
     const qb = footprint.opaque === undefined ? given.clone() : given;
+    if (qb !== given) qb.expressionMap.parameters = copyOf(qb.expressionMap.parameters);
     const runner = runnerOf(how.within);
     if (runner !== undefined) qb.setQueryRunner(runner);
-    const joins = qb.expressionMap.joinAttributes.map(({ alias, mapToProperty, isMappingMany, mapAsEntity }) => [
-      alias.name,
-      mapToProperty,
-      isMappingMany,
-      typeof mapAsEntity === 'function' ? mapAsEntity.name : mapAsEntity,
-    ]);
-    const ids = qb.expressionMap.relationIdAttributes.map(({ relationName, mapToProperty, disableMixedMap }) => [
-      relationName,
-      mapToProperty,
-      disableMixedMap,
-    ]);
-    const { options, withDeleted } = qb.expressionMap;
     const [sql, parameters] = qb.getQueryAndParameters();
-    const shape = { joins, ids, options, withDeleted, built: true };
+    const shape = { ...shapeOf(qb), built: true };
     const { lockMode, useTransaction } = qb.expressionMap;
     return this.read<T>(
       { kind, qb, isOwn: qb !== given, shape, sql, parameters, footprintOf: () => footprint },
@@ -428,6 +428,23 @@ export class EntityReader implements Reader {
 function identityOf({ qb, sql, parameters, shape }: Query, { tables }: Plan): readonly unknown[] {
   const { skip, take, relationLoadStrategy } = qb.expressionMap;
   return [tables, sql, parameters, shape, skip ?? null, take ?? null, relationLoadStrategy];
+}
+
+/** What of a builder its SQL does not show. */
+function shapeOf({ expressionMap: map }: SelectQueryBuilder<any>): Record<string, unknown> {
+  const joins = map.joinAttributes.map(({ alias, mapToProperty, isMappingMany, mapAsEntity }) => [
+    alias.name,
+    mapToProperty,
+    isMappingMany,
+    typeof mapAsEntity === 'function' ? mapAsEntity.name : mapAsEntity,
+  ]);
+  const ids = map.relationIdAttributes.map(({ relationName, mapToProperty, disableMixedMap }) => [
+    relationName,
+    mapToProperty,
+    disableMixedMap,
+  ]);
+  const { options, withDeleted } = map;
+  return { joins, ids, options, withDeleted };
 }
 
 /** What SQL can ask of the session it runs in. */
