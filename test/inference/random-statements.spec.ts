@@ -42,11 +42,8 @@ it('random statements give after every random write what computing them anew giv
     const statements: Statement[] = [];
     while (statements.length < STATEMENTS) {
       const statement = randomStatement(random);
-      const works = await answer(statement).then(
-        () => true,
-        () => false,
-      );
-      if (!works) continue;
+      const rows = await answer(statement).catch(() => null);
+      if (rows === null || (rows.length === 0 && random.chance(0.9))) continue;
       const { narrowing, unknown } = await one.store.inferences.tablesOf(statement.text);
       if (unknown !== null) continue;
       if ((narrowing?.rows.length ?? 0) > 0) narrowed++;

@@ -126,7 +126,8 @@ class Writer {
             ? `LATERAL (${this.columns(visible)}) ${this.alias(right)}`
             : this.item(right, outer);
       scope.push(...right);
-      const on = this.condition([...(visible.length > 0 ? visible : right), ...right], type === 'FULL JOIN');
+      const both = [...(visible.length > 0 ? visible : right), ...right];
+      const on = `${this.narrowing(both, 0.3)}${this.condition(both, type === 'FULL JOIN')}`;
       text = `${text} ${type} ${item} ON ${on}`;
       if (random.chance(0.1)) text = text.includes(',') ? text : `(${text})`;
     }
@@ -136,7 +137,7 @@ class Writer {
   private joined(scope: string[]): string {
     const left = this.item(scope, []);
     const right = this.item(scope, []);
-    return `${left} ${this.random.of(['JOIN', 'LEFT JOIN', 'RIGHT JOIN'])} ${right} ON ${this.condition([...scope])}`;
+    return `${left} ${this.random.of(['JOIN', 'LEFT JOIN', 'RIGHT JOIN'])} ${right} ON ${this.narrowing(scope, 0.3)}${this.condition([...scope])}`;
   }
 
   private item(scope: string[], outer: readonly string[]): string {
@@ -160,15 +161,25 @@ class Writer {
   private where(scope: readonly string[], own: readonly string[] = scope): string {
     const { random } = this;
     if (random.chance(0.1)) return '';
-    const parts: string[] = [];
-    // Mostly something that narrows.
-    for (const each of own)
-      if (random.chance(0.6)) parts.push(`${each}.${random.of(['t', 't', 'x', 'id', 'label'])} = #`);
-    const filled = parts.map((part) =>
-      part.replace('#', this.parameter(/\.(t|label) =/.test(part) ? 'text' : 'integer')),
-    );
-    if (random.chance(0.7) || filled.length === 0) filled.push(this.condition(scope));
-    return ` WHERE ${filled.join(' AND ')}`;
+    const narrowing = this.narrowing(own, 0.4);
+    if (narrowing !== '' && random.chance(0.4)) return ` WHERE ${narrowing}true`;
+    return ` WHERE ${narrowing}${this.condition(scope)}`;
+  }
+
+  /** What may tell which rows are read: equalities with parameters, and between tables. */
+  private narrowing(scope: readonly string[], chance: number): string {
+    const { random } = this;
+    return scope
+      .filter(() => random.chance(chance))
+      .map((each) => {
+        const column = random.of(['t', 't', 't', 'x', 'id', 'label']);
+        const isText = column === 't' || column === 'label';
+        const other = random.chance(0.35)
+          ? `${random.of(scope)}.${column}`
+          : this.parameter(isText ? 'text' : 'integer');
+        return `${each}.${column} = ${other} AND `;
+      })
+      .join('');
   }
 
   private condition(scope: readonly string[], isHashable = false): string {
@@ -206,6 +217,7 @@ class Writer {
         ])();
       return random.of(choices)();
     };
+    if (!isHashable && random.chance(0.5)) return 'true';
     let text = simple();
     while (random.chance(0.45))
       text = random.of([
