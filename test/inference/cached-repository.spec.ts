@@ -106,6 +106,15 @@ describe('a cached repository over views', () => {
     expect(await hits()).toBe(1);
   });
 
+  it('reads by the filters of the call, also if they change while it waits', async () => {
+    const filters = { id: 1, name__in: ['Ann', 'Bob'] };
+    const asked = repository.find('v_user', filters);
+    filters.id = 2;
+    expect(await asked).toMatchObject([{ id: 1 }]);
+    await nest.drain();
+    expect(await repository.find('v_user', { id: 1, name__in: ['Ann', 'Bob'] })).toMatchObject([{ id: 1 }]);
+  });
+
   it('has readable keys, in which a table cannot pass for a view', async () => {
     await repository.find('v_user', { status: 'active' }, { limit: 5 });
     await repository.find('users', {}, { limit: 5 });

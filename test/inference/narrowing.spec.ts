@@ -58,6 +58,7 @@ const STATEMENTS: [sql: string, reads: string[]][] = [
   ['SELECT * FROM users WHERE label = $1', ['user.label=$1']],
   ['SELECT * FROM users AS u (a, b) WHERE u.b = $1', ['user.t=$1']],
   ['SELECT ":relid" FROM (SELECT id AS ":relid", t AS ":quals {" FROM users WHERE t = $1) x', ['user.t=$1']],
+  ['SELECT id AS "a\u00a0:resno", t AS "b\r:quals" FROM users WHERE t = $1', ['user.t=$1']],
   ["SELECT '(}\\{', E'\\\\' FROM users WHERE t = $1 AND label <> '){'", ['user.t=$1']],
   ['SELECT n, count(*) FROM users WHERE t = $1 GROUP BY n HAVING count(*) > 1 ORDER BY 1 LIMIT 2', ['user.t=$1']],
   ['SELECT count(*) FILTER (WHERE n > 1), rank() OVER (ORDER BY count(*)) FROM users WHERE t = $1', ['user.t=$1']],

@@ -77,6 +77,26 @@ describe('a session that changes around an observed statement', () => {
   });
 });
 
+describe('a session with another encoding', () => {
+  it('has its statements read in other letters than were sent, so nothing of them is kept', async () => {
+    await database.pool.query("CREATE TABLE letters (t text PRIMARY KEY, x int); INSERT INTO letters VALUES ('Ã©', 1)");
+    const { cache } = await openCache(database, { watch: [{ table: 'letters', domain: 'letter' }] });
+    await client.query("SET client_encoding = 'LATIN1'");
+    const read = async (): Promise<number> => {
+      const value = await cache.getOrSet(
+        'letters',
+        async () => (await client.query<{ x: number }>('SELECT x FROM letters WHERE t = $1', ['é'])).rows[0]!.x,
+        { domains: 'infer' },
+      );
+      await cache.drain();
+      return value;
+    };
+    for (let times = 0; times < 3; times++) expect(await read()).toBe(1);
+    await database.pool.query('UPDATE letters SET x = 9');
+    expect(await read()).toBe(9);
+  });
+});
+
 describe('a transaction that was open before', () => {
   it('is not taken for the computation’s own because of another BEGIN', async () => {
     await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ');

@@ -7,6 +7,7 @@ import { type OrderTerm } from '../core/keys.js';
 import { type Policy } from '../core/policy.js';
 import { type Queryable } from '../core/store.js';
 import { transactions } from '../core/transactions.js';
+import { copyValue } from '../core/values/index.js';
 import { CacheService, type CallOptions } from '../module/cache.service.js';
 import { checkKeys } from '../core/option-keys.js';
 import { quoteIdentifier } from '../postgres/sql.js';
@@ -95,9 +96,11 @@ export class CachedRepository {
    * The rows of a view or table that match.
    * @throws CacheConfigurationError for an unknown operator or option; MissingTenantError; the driver's error.
    */
-  async find<T extends object = Row>(view: string, filters: Filters = {}, options: FindOptions = {}): Promise<T[]> {
+  async find<T extends object = Row>(view: string, given: Filters = {}, options: FindOptions = {}): Promise<T[]> {
     checkKeys(options, FIND_KEYS, `find(${JSON.stringify(view)})`);
-    const { orderBy, limit, offset, cacheTtl, skipCache = false, tenant } = options;
+    const { limit, offset, cacheTtl, skipCache = false, tenant } = options;
+    // The key and the statement are made at different times, and the caller's may change in between.
+    const [filters, orderBy] = [copyValue(given), copyValue(options.orderBy)];
     // Before anything runs, so that a mistake shows on a hit as on a miss.
     selectFrom(view, { filters, orderBy, limit, offset });
     const tenantId = await this.cache.tenantId(tenant);

@@ -5,10 +5,12 @@ import {
   type Repository,
   type SelectQueryBuilder,
 } from 'typeorm';
+import { isBare } from './bare-builder.js';
 import { dataSourceOf, isReplicated } from './data-source-of.js';
 import { builtFootprint, findFootprint } from './find-footprint.js';
 import { type Footprint } from './footprint.js';
 import { type RawRow } from './joined-rows.js';
+import { copyOf } from './options-copy.js';
 import { type Watching } from './watched-entities.js';
 
 /** What is asked of a query. Each has its own entries. */
@@ -49,11 +51,21 @@ export const METHODS: Record<Kind, (qb: SelectQueryBuilder<any>) => Promise<unkn
 
 /** The query that find options stand for. */
 export function foundQuery(kind: Kind, home: Repository<any>, options: FindManyOptions<any>): EntityQuery {
-  const qb = home.createQueryBuilder(home.metadata.name).setFindOptions(options);
-  const shape = Object.fromEntries(SHAPE.filter((key) => options[key] !== undefined).map((key) => [key, options[key]]));
+  const qb = home.createQueryBuilder(home.metadata.name);
+  const why = isBare(qb, home) ? undefined : 'its repository adds something of its own to every query';
+  const added = why === undefined ? undefined : shapeOf(qb);
+  qb.setFindOptions(options);
+  const shape = {
+    ...Object.fromEntries(SHAPE.filter((key) => options[key] !== undefined).map((key) => [key, options[key]])),
+    ...(added && { added }),
+  };
   const [sql, parameters] = qb.getQueryAndParameters();
   const returnsRows = returnsEntities(kind);
-  const footprintOf = (watching: Watching): Footprint => findFootprint(qb, options, parameters, watching, returnsRows);
+  const footprintOf = (watching: Watching): Footprint => {
+    const footprint = findFootprint(qb, options, parameters, watching, returnsRows);
+    if (why !== undefined) footprint.opaque ??= why;
+    return footprint;
+  };
   const locks = options.lock !== undefined || options.transaction === true;
   return { kind, qb, isOwn: true, locks, shape, sql, parameters, footprintOf };
 }
@@ -66,30 +78,37 @@ export function builtQuery(kind: Kind, given: SelectQueryBuilder<any>, runner: Q
   const footprint = builtFootprint(given);
   // A clone forgets relations that are loaded by queries of their own; such a query is not cached anyway.
   const qb = footprint.opaque === undefined ? given.clone() : given;
+  if (qb !== given) qb.expressionMap.parameters = copyOf(qb.expressionMap.parameters);
   if (runner !== undefined) qb.setQueryRunner(runner);
-  const { joinAttributes, relationIdAttributes, options, withDeleted, lockMode, useTransaction } = qb.expressionMap;
-  const joins = joinAttributes.map(({ alias, mapToProperty, isMappingMany, mapAsEntity }) => [
-    alias.name,
-    mapToProperty,
-    isMappingMany,
-    typeof mapAsEntity === 'function' ? mapAsEntity.name : mapAsEntity,
-  ]);
-  const ids = relationIdAttributes.map(({ relationName, mapToProperty, disableMixedMap }) => [
-    relationName,
-    mapToProperty,
-    disableMixedMap,
-  ]);
+  const { lockMode, useTransaction } = qb.expressionMap;
   const [sql, parameters] = qb.getQueryAndParameters();
   return {
     kind,
     qb,
     isOwn: qb !== given,
     locks: lockMode !== undefined || useTransaction,
-    shape: { joins, ids, options, withDeleted, built: true },
+    shape: { ...shapeOf(qb), built: true },
     sql,
     parameters,
     footprintOf: () => footprint,
   };
+}
+
+/** What of a builder its SQL does not show. */
+function shapeOf({ expressionMap: map }: SelectQueryBuilder<any>): Record<string, unknown> {
+  const joins = map.joinAttributes.map(({ alias, mapToProperty, isMappingMany, mapAsEntity }) => [
+    alias.name,
+    mapToProperty,
+    isMappingMany,
+    typeof mapAsEntity === 'function' ? mapAsEntity.name : mapAsEntity,
+  ]);
+  const ids = map.relationIdAttributes.map(({ relationName, mapToProperty, disableMixedMap }) => [
+    relationName,
+    mapToProperty,
+    disableMixedMap,
+  ]);
+  const { options, withDeleted } = map;
+  return { joins, ids, options, withDeleted };
 }
 
 /** Run the query, on the primary; `told` gets the rows that came back, where they can be seen. */

@@ -12,9 +12,11 @@ import { transactions } from '../core/transactions.js';
 import { ClassRegistry, type Class } from '../core/values/index.js';
 import { type CacheService } from '../module/cache.service.js';
 import { type PostgresCache } from '../postgres/postgres-cache.js';
+import { isBare } from './bare-builder.js';
 import { dataSourceOf } from './data-source-of.js';
 import { learnClasses } from './entity-classes.js';
 import { builtQuery, foundQuery, METHODS, runnerOf, runQuery, type EntityQuery, type Kind } from './entity-query.js';
+import { copyOf } from './options-copy.js';
 import { QueryMemory } from './query-memory.js';
 import { checkReadOptions, managerOf, type EntityReadOptions } from './read-options.js';
 import { foundByJoins, identityOf, planRead, Uncacheable, type ReadPlan } from './read-plan.js';
@@ -63,13 +65,15 @@ export class EntityReader implements Reader {
     const name = within === undefined ? this.memory.nameOf(kind, home, options) : undefined;
     if (name !== undefined && how.skipCache !== true && this.memory.has(home.metadata, name))
       return this.findAgain<T>(kind, home, name, how);
-    return this.read<T>(foundQuery(kind, home, options), how, name);
+    const own = name === undefined ? copyOf(options) : this.memory.optionsOf(name);
+    return this.read<T>(foundQuery(kind, home, own), how, name);
   }
 
   /** As {@link find}, of options that were read before. */
   private async findAgain<T>(kind: Kind, home: Repository<any>, name: string, how: EntityReadOptions): Promise<T> {
     const query = (): EntityQuery => foundQuery(kind, home, this.memory.optionsOf(name));
     const { metadata } = home;
+    if (!isBare(home.createQueryBuilder(metadata.name), home)) return this.read<T>(query(), how, name);
     const { store } = this.cache.engine;
     const from = await this.origin(store as PostgresCache, dataSourceOf(home.manager)).catch(() => null);
     const known = from === null ? undefined : this.memory.recall(metadata, name, from);

@@ -84,7 +84,8 @@ function isPlain(value: unknown): boolean {
   return (
     (prototype === Object.prototype || prototype === null) &&
     Reflect.ownKeys(value).every((key) => {
-      return typeof key === 'string' && isPlain((value as Record<string, unknown>)[key]);
+      const property = Object.getOwnPropertyDescriptor(value, key);
+      return typeof key === 'string' && property?.enumerable === true && isPlain(property.value);
     })
   );
 }

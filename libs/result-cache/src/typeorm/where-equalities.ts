@@ -2,6 +2,7 @@ import { type EntityMetadata } from 'typeorm';
 import { type ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { type RelationMetadata } from 'typeorm/metadata/RelationMetadata.js';
 import { type JoinAttribute } from 'typeorm/query-builder/JoinAttribute.js';
+import { isOperator, type Operator } from './options-copy.js';
 import { compareExactly, type Watching } from './watched-entities.js';
 
 /** Columns, by their name in the database, that have one of these values in every row that can be part of the result. */
@@ -19,13 +20,6 @@ export interface WhereReading {
   counted: EntityMetadata[];
   /** It holds SQL that the metadata do not account for. */
   isOpaque: boolean;
-}
-
-/** TypeORM's FindOperator, by its mark rather than its class: there may be several copies of the package. */
-interface Operator {
-  readonly type: string;
-  readonly value: unknown;
-  readonly child?: Operator;
 }
 
 /** Operators that read their column and their parameters, and nothing else. */
@@ -161,12 +155,6 @@ class WhereReader {
     if (Array.isArray(operator.value))
       for (const each of operator.value as unknown[]) if (isOperator(each)) this.checkOperator(each);
   }
-}
-
-function isOperator(value: unknown): value is Operator {
-  if (typeof value !== 'object' || value === null) return false;
-  const mark = (value as Record<string, unknown>)['@instanceof'];
-  return mark === Symbol.for('FindOperator') || mark === Symbol.for('EqualOperator');
 }
 
 function transformed({ transformer }: ColumnMetadata, value: unknown): unknown {

@@ -203,6 +203,7 @@ function whyUnusable({
   onReplica,
   hasTemporaryTables,
   hasStandardStrings,
+  isUtf8,
 }: SessionFacts): string | null {
   if (isStrangersTransaction)
     return 'it reads inside a transaction that was open before, which sees what others do not: begin it inside, or give it as within';
@@ -210,6 +211,8 @@ function whyUnusable({
     return 'it reads from a replica, which may be behind what the cache knows: have it read from the primary';
   if (hasTemporaryTables)
     return 'its connection has temporary tables, which may stand in for others: read it on another connection';
+  if (!isUtf8)
+    return 'its connection has a client_encoding that is not UTF8, so the server reads other letters than were sent: leave client_encoding alone';
   return hasStandardStrings ? null : 'its connection has standard_conforming_strings off: turn it on';
 }
 

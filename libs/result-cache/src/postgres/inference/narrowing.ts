@@ -41,24 +41,27 @@ const LEFT = '1';
  * part of a UNION) and every occurrence of a table answers for itself; one that cannot makes the whole domain count.
  *
  * @param tree The body of a function that consists of the statement, as `pg_node_tree`.
- * @param tables By oid. Tables that are not among them must not occur.
+ * @param tables By oid: those that the tree mentions. Others must not occur.
  * @returns `null` where the tree holds anything that is not known for certain: then all is read whole.
  */
 export function narrowing(tree: string, tables: ReadonlyMap<string, NarrowableTable>): Narrowing | null {
   try {
     const whole = new Set<string>();
     const rows = new Map<string, ParameterRows>();
+    const seen = new Set<NarrowableTable>();
     for (const query of nodesIn(parseTree(tree), 'QUERY')) {
       const level = new Level(query);
       for (const [index, entry] of level.tables()) {
         const table = tables.get(entry.word('relid') ?? '');
         if (table === undefined) return null;
+        seen.add(table);
         const found = level.narrow(index, entry, table);
         if (found === undefined) whole.add(table.domain);
         else rows.set(JSON.stringify(found), found);
       }
     }
-    return { whole: [...whole], rows: [...rows.values()] };
+    // One that is mentioned and in no level is read where this does not look.
+    return seen.size === tables.size ? { whole: [...whole], rows: [...rows.values()] } : null;
   } catch (error) {
     if (error instanceof SyntaxError) return null;
     throw error;

@@ -37,8 +37,11 @@ export function* nodesIn(tree: Tree, type: string): Generator<TreeNode> {
   else if (typeof tree !== 'string') for (const each of tree) yield* nodesIn(each, type);
 }
 
-/** A backslash takes the meaning from what follows it. */
-const TOKEN = /[(){}]|(?:\\[\s\S]|[^\s(){}\\])+/g;
+/**
+ * A backslash takes the meaning from what follows it. Only these three separate words: PostgreSQL escapes no other white
+ * space, such as the no-break space of an alias.
+ */
+const TOKEN = /[(){}]|(?:\\[\s\S]|[^ \n\t(){}\\])+/g;
 
 /** Read the text of a `pg_node_tree`. @throws SyntaxError where it is not written as expected. */
 export function parseTree(text: string): Tree {

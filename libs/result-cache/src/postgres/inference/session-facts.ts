@@ -13,6 +13,8 @@ export interface SessionFacts {
   readonly database: string;
   readonly hasTemporaryTables: boolean;
   readonly hasStandardStrings: boolean;
+  /** `pg` sends UTF-8 whatever the session takes it for: in another encoding the server reads another text, and other values. */
+  readonly isUtf8: boolean;
 }
 
 /** The statement that asks for them. */
@@ -20,7 +22,7 @@ export const PROBE = statement('probe');
 
 /** Parse the answer of {@link PROBE}, of values as text. */
 export function parseFacts([row]: TextRows): SessionFacts {
-  const [schemas, inTransaction, onReplica, database, temporary, strings] = row as string[];
+  const [schemas, inTransaction, onReplica, database, temporary, strings, encoding] = row as string[];
   return {
     schemas: (JSON.parse(schemas!) as string[]).filter((name) => !name.startsWith('pg_temp_')),
     inTransaction: inTransaction === 'true',
@@ -29,5 +31,6 @@ export function parseFacts([row]: TextRows): SessionFacts {
     database: database!,
     hasTemporaryTables: temporary === 'true',
     hasStandardStrings: strings === 'on',
+    isUtf8: encoding === 'UTF8',
   };
 }
