@@ -28,6 +28,7 @@ beforeAll(async () => {
     'reflect-metadata': '0.2.2',
     rxjs: '7.8.2',
     'ts-jest': '29.4.15',
+    graphql: '16.15.0',
     typeorm: '0.3.31',
     typescript: '5.9.3',
   });

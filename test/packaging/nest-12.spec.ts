@@ -62,7 +62,7 @@ describe('on Nest 12 with Fastify, terminus, prom-client and schedule', () => {
       files: {
         'main.ts': projectFile('with-pool.ts'),
         'posts.ts': projectFile('posts.ts'),
-        'entries.ts': allEntryPoints(),
+        'entries.ts': allEntryPoints(['./typeorm', './graphql']),
       },
     });
     await succeed(process.execPath, ['dist/entries.js'], folder);

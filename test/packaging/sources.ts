@@ -26,10 +26,13 @@ export const copies = ['../../README.md', '../../libs/result-cache/README.md'].f
   existsSync(new URL(path, import.meta.url)),
 );
 
-/** A file that imports every entry point of the package, so that the compiler resolves each. */
-export function allEntryPoints(): string {
+/**
+ * A file that imports every entry point of the package, so that the compiler resolves each.
+ * @param without Those whose peer the project has not got.
+ */
+export function allEntryPoints(without: readonly string[] = []): string {
   return Object.keys(manifest.exports)
-    .filter((path) => path !== './package.json')
+    .filter((path) => path !== './package.json' && !without.includes(path))
     .map((path, index) => `export * as entry${index} from 'nestjs-result-cache${path.slice(1)}';\n`)
     .join('');
 }

@@ -1,4 +1,5 @@
-import pg from 'pg';
+// The types by name: a project without `esModuleInterop` cannot read a default import out of our declarations.
+import pg, { type Pool } from 'pg';
 import { Computation, type StatementObserver } from '../../core/computation.js';
 import { CacheConfigurationError } from '../../core/errors.js';
 import { type ObservedStatement } from '../../core/inference.js';
@@ -44,7 +45,7 @@ export function observeStatements({ Client, Pool }: PgClasses = pg): void {
  * @throws CacheConfigurationError for what is no pool of `pg`.
  * @example observeQueries(pool);
  */
-export function observeQueries(pool: Pick<pg.Pool, 'connect' | 'query'>): void {
+export function observeQueries(pool: Pick<Pool, 'connect' | 'query'>): void {
   const { Client } = pool as { Client?: { prototype?: object } };
   if (typeof Client?.prototype !== 'object' || typeof pool.connect !== 'function')
     throw new CacheConfigurationError(
