@@ -407,3 +407,24 @@ describe('a named cache', () => {
     expect(nest.app.get(CacheService).engine.counters()).toMatchObject({ hits: 0, misses: 0 });
   });
 });
+
+it('a value computed from arguments that the caller has changed meanwhile is its own alone', async () => {
+  @Injectable()
+  class Pages {
+    @CacheResult({ domains })
+    async page(query: { page: number }): Promise<string> {
+      return `page ${query.page}`;
+    }
+  }
+  const nest = await start({ providers: [Pages] });
+  const pages = nest.app.get(Pages);
+  const query = { page: 1 };
+  const changed = pages.page(query);
+  query.page = 2;
+  const others = [pages.page({ page: 1 }), pages.page({ page: 1 })];
+  await changed;
+  expect(await Promise.all(others)).toEqual(['page 1', 'page 1']);
+  await nest.drain();
+  expect(await pages.page({ page: 1 })).toBe('page 1');
+  expect(nest.warnings.join()).toContain('its arguments were changed after the call');
+});

@@ -36,6 +36,7 @@ export class Computation {
   private expiry = Infinity;
   private storable = true;
   private joined = false;
+  private withheld = false;
   /** Computations that this one waits for: its own nested ones, and those it has joined. */
   private readonly awaited: Computation[] = [];
   /** What has still to be found out about it when it has ended. */
@@ -97,7 +98,7 @@ export class Computation {
     const value = current.run({ computation: this, observer }, async () => work());
     this.shared = value.then((result) => {
       try {
-        return isShareable(result) ? { copy: copyValue(result) } : null;
+        return !this.withheld && isShareable(result) ? { copy: copyValue(result) } : null;
       } catch {
         return null;
       }
@@ -196,6 +197,12 @@ export class Computation {
   /** Something was read whose changes nobody would notice: this value cannot be cached. */
   spoil(): void {
     this.storable = false;
+  }
+
+  /** This is not the value of its key: it is its first owner's alone. */
+  withhold(): void {
+    this.withheld = true;
+    this.spoil();
   }
 
   get isStorable(): boolean {

@@ -378,6 +378,12 @@ export class ReadPath {
     if (why !== undefined) this.recorder.untracked(computation.policy.view, why);
   }
 
+  /** What is being computed here is not what its key says. */
+  withhold(why: string): void {
+    Computation.current()?.withhold();
+    this.doNotKeep(why);
+  }
+
   /** What gathers the statements sent from now on, for a computation's dependencies; none where nothing is tracked. */
   private async discovery(computation: Computation): Promise<Discovery | undefined> {
     const { inferences: inference } = this.session.store;

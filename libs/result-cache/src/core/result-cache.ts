@@ -234,6 +234,11 @@ export class ResultCache {
     this.reads.doNotKeep(why);
   }
 
+  /** As {@link doNotKeep}, of a value that is not even what its key says: nobody who waits for it gets it either. */
+  withhold(why: string): void {
+    this.reads.withhold(why);
+  }
+
   /**
    * Compute a value that its caller does not want cached, or that only its open transaction may see, and say so in
    * statistics and `Cache-Status`. A cached computation around it depends on what `policy` names all the same.

@@ -15,6 +15,8 @@ interface Prepared {
   view: string;
 }
 
+const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null;
+
 /** A method under `@CacheResult`. */
 export class CachedMethod implements DecoratedMethod {
   readonly hasHiddenState: boolean;
@@ -72,8 +74,18 @@ export class CachedMethod implements DecoratedMethod {
   }
 
   private read({ cache, instance, args, proceed }: Call, prepared: Prepared, policy: Policy): Promise<unknown> {
-    const read = (tenantId: string | undefined): Promise<unknown> =>
-      cache.engine.readThrough(this.keyFor(cache, prepared, instance, args, tenantId), proceed, policy, tenantId);
+    const read = (tenantId: string | undefined): Promise<unknown> => {
+      const key = this.keyFor(cache, prepared, instance, args, tenantId);
+      const compute = (): Promise<unknown> => {
+        // The method runs later than it was called, and with the caller's own objects.
+        if (args.some(isObject) && this.keyFor(cache, prepared, instance, args, tenantId) !== key)
+          cache.engine.withhold(
+            'its arguments were changed after the call and before it could run; do not change objects that are given to it',
+          );
+        return proceed();
+      };
+      return cache.engine.readThrough(key, compute, policy, tenantId);
+    };
     const tenantId = cache.tenantOf(this.tenant(instance, args), this.tenantSource);
     return isPromise(tenantId) ? Promise.resolve(tenantId).then(read) : read(tenantId);
   }
