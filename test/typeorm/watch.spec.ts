@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, it } from '@jest/glo
 import { Test } from '@nestjs/testing';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { CacheModule, PostgresCache, type CacheFeatureOptions, type WatchedEntity } from 'nestjs-result-cache';
-import { getCachedRepositoryToken, TypeOrmCacheModule, type CachedEntityRepository } from 'nestjs-result-cache/typeorm';
+import { getCachedRepository, TypeOrmCacheModule } from 'nestjs-result-cache/typeorm';
 import {
   ChildEntity,
   Column,
@@ -195,7 +195,7 @@ describe('watching entities', () => {
       repositories: [],
       imports: [TypeOrmModule.forRoot(reports), TypeOrmCacheModule.forFeature([User], { dataSource: 'reports' })],
     });
-    const users = app.get<CachedEntityRepository<User>>(getCachedRepositoryToken(User, 'reports'));
+    const users = getCachedRepository(app, User, 'reports');
     expect(await users.find()).toEqual([]);
     expect(users.repository.manager.dataSource).not.toBe(source);
     await closeNest();

@@ -1,6 +1,8 @@
 import { Inject } from '@nestjs/common';
+import { type ObjectLiteral } from 'typeorm';
 import { CacheConfigurationError } from '../core/errors.js';
 import { nameOfEntity, type EntityReference } from '../entities/watch-options.js';
+import { type CachedEntityRepository } from './cached-entity-repository.js';
 
 const numbers = new WeakMap<object, number>();
 let last = 0;
@@ -34,4 +36,22 @@ export function InjectCachedRepository(
   dataSource?: string,
 ): PropertyDecorator & ParameterDecorator {
   return Inject(getCachedRepositoryToken(entity, dataSource));
+}
+
+/**
+ * The {@link CachedEntityRepository} of an entity where nothing can be injected: in a script, a test, or main.ts.
+ *
+ * @param from The application, or a `ModuleRef`.
+ * @param dataSource Name of its DataSource, if `TypeOrmCacheModule.forFeature` names one.
+ * @throws Nest's UnknownElementException where no `TypeOrmCacheModule.forFeature([…])` provides it.
+ * @example
+ * const users = getCachedRepository(app, User);
+ */
+export function getCachedRepository<Entity extends ObjectLiteral>(
+  from: { get(token: string, options: { strict: false }): unknown },
+  entity: (new (...args: any[]) => Entity) | EntityReference,
+  dataSource?: string,
+): CachedEntityRepository<Entity> {
+  const token = getCachedRepositoryToken(entity, dataSource);
+  return from.get(token, { strict: false }) as CachedEntityRepository<Entity>;
 }
