@@ -370,7 +370,7 @@ it('a name that could be two domains’ is refused, with what to write', async (
 });
 
 it('says so where the cache is not installed', async () => {
-  const elsewhere = await createDatabase();
+  const elsewhere = await createDatabase({ extension: false });
   try {
     const found = setUp({ foreignKeys: elsewhere.pool });
     await expect(found).rejects.toThrow(NotInstalledError);
