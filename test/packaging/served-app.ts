@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
+import { freePort } from '@workspace/embedded-server';
 import { environment } from './command.js';
 
 const DEADLINE_MS = 30_000;
@@ -74,13 +74,4 @@ export class ServedApp {
     }
     throw new Error(`the application never came to "${what}" (${String(trouble)}); it printed:\n${this.output}`);
   }
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return port;
 }

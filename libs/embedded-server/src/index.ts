@@ -140,7 +140,8 @@ async function binaryPackage(): Promise<string> {
   return folder;
 }
 
-async function freePort(): Promise<number> {
+/** A port on 127.0.0.1 that nobody listens on now. */
+export async function freePort(): Promise<number> {
   const probe = createServer();
   await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
   const address = probe.address();

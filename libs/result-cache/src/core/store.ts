@@ -10,6 +10,9 @@ export interface Touch {
   readonly settled: boolean;
 }
 
+/** A touch of this tag tells that other tables are watched than before, or in another way, or that triggers were found missing. */
+export const WATCHING_TAG = '@!watching';
+
 /** What can be proved about a stored row without its value: its fence, when it ends, and what it depends on. */
 export interface Proof {
   readonly fence: Fence;

@@ -1,6 +1,6 @@
 import { isLater, type Fence } from './fence.js';
 import { patternFromLike, type KeyPattern } from './pattern.js';
-import { type ExchangeAnswer, type ExchangeRequest, type Proof, type Touch } from './store.js';
+import { WATCHING_TAG, type ExchangeAnswer, type ExchangeRequest, type Proof, type Touch } from './store.js';
 
 /** What is remembered about one tag. */
 interface Touched {
@@ -16,8 +16,6 @@ interface Touched {
 /** Tags that stand for keys rather than data: `!key`, and `~pattern` with a bare `~` beside it. */
 const KEY = '!';
 const PATTERN = '~';
-/** What tells that other tables are watched than before, or in another way, or that triggers were found missing. */
-const WATCHED = '@!watching';
 
 /** The tag of a key itself, which deleting it touches. */
 export function keyTag(key: string): string {
@@ -159,8 +157,7 @@ export class TouchMemory {
     known.newest = Math.max(known.newest, xid);
     if (settled) known.settled = Math.max(known.settled, xid);
     known.by = this.count;
-    if (tag === WATCHED) this.watchedAnew++;
-
+    if (tag === WATCHING_TAG) this.watchedAnew++;
     // The same bargain the compactor makes in the log: a settled mark in place of the older transactions.
     if (known.xids.length > MOST_XIDS) {
       known.xids.sort((a, b) => a - b);

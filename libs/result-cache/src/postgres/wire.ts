@@ -1,13 +1,11 @@
 import { type Dependencies } from '../core/dependencies.js';
 import { parseSnapshot } from '../core/fence.js';
 import { jsonText } from '../core/json.js';
-import { type ExchangeAnswer, type Proof, type StoredRow, type Touch } from '../core/store.js';
+import { WATCHING_TAG, type ExchangeAnswer, type Proof, type StoredRow, type Touch } from '../core/store.js';
 import { type TextRows } from './connection.js';
 
 /** An exchange that would list more touches than this says "everything" instead. */
 export const MOST_TOUCHES = 1_000;
-/** What `fraiseql_cache.watching_tag()` gives. */
-const WATCHING = /[ +]@!watching$/;
 
 /** What `exchange.sql` and `prove.sql` return: a row without a key that holds the header, then the rows asked for. */
 export function parseAnswer(rows: TextRows): ExchangeAnswer | null {
@@ -15,12 +13,13 @@ export function parseAnswer(rows: TextRows): ExchangeAnswer | null {
   if (header == null) return null;
   const lines = header.split('\n');
   const [snapshot, incarnation, horizon, now] = lines[0]!.split(' ');
+  const touched = lines.slice(1).map(parseTouch);
   return {
     fence: parseSnapshot(snapshot!, incarnation!),
     horizon: Number(horizon),
     now: Number(now),
-    rewatched: lines.some((line) => WATCHING.test(line)),
-    touched: lines.length - 1 > MOST_TOUCHES ? 'everything' : lines.slice(1).map(parseTouch),
+    rewatched: touched.some(({ tag }) => tag === WATCHING_TAG),
+    touched: touched.length > MOST_TOUCHES ? 'everything' : touched,
     rows: rows.flatMap(([key, proof, types, json]) =>
       key === null ? [] : parseRow(key!, proof!, types ?? null, json!),
     ),

@@ -33,14 +33,7 @@ const UNKNOWN = Symbol('unknown');
 export function joinedRows(footprint: Footprint, raw: readonly RawRow[], main: string, watching: Watching): JoinedRows {
   const found: JoinedRows = { whole: new Set(), rows: [] };
   const isComplete = footprint.asked !== undefined && footprint.asked === countOf(footprint, raw, main);
-  const valuesOf = (
-    row: RawRow,
-    alias: string,
-    columns: readonly ColumnMetadata[],
-    from: Side,
-    to: Side,
-    ifNull: Absent,
-  ) =>
+  const valuesOf: typeof read = (row, alias, columns, from, to, ifNull) =>
     columns.every((column) => compareExactly(watching, column)) ? read(row, alias, columns, from, to, ifNull) : UNKNOWN;
   for (const join of footprint.open) {
     const relation = join.relation!;
