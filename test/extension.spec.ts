@@ -4,7 +4,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
 import { closeCaches, openCache } from './support/caches.js';
-import { createDatabase, type TestDatabase } from './support/database.js';
+import { createDatabase, serverUrl, type TestDatabase } from './support/database.js';
 import { copyByHand, copyWithPgDump, pgDumpFits } from './support/dump.js';
 import { extensionScripts, provideExtension, serverExtensionDirectory } from './support/extension.js';
 import { createRole, type TestRole } from './support/role.js';
@@ -12,7 +12,7 @@ import { createRole, type TestRole } from './support/role.js';
 const watch = [{ table: 'users', domain: 'user', tenantColumn: 'tenant_id' }];
 const users = 'CREATE TABLE users (id int PRIMARY KEY, tenant_id text, name text)';
 
-const server = new pg.Pool({ connectionString: process.env.TEST_DATABASE_URL, max: 1 });
+const server = new pg.Pool({ connectionString: serverUrl(), max: 1 });
 const dumpFits = await pgDumpFits(server);
 const databases: TestDatabase[] = [];
 const roles: TestRole[] = [];

@@ -13,7 +13,7 @@ import { closeApplications, startApplication } from './support/application.js';
 import { closeCaches, openCache, type TestCache } from './support/caches.js';
 import { catalogue, catalogueRows } from './support/catalogue.js';
 import { compileLibrary, type CompiledLibrary } from './support/compiled.js';
-import { createDatabase, type TestDatabase } from './support/database.js';
+import { createDatabase, serverUrl, type TestDatabase } from './support/database.js';
 import { createRole, type TestRole } from './support/role.js';
 
 let database: TestDatabase;
@@ -31,7 +31,7 @@ afterEach(async () => {
   await closeCaches();
   for (const role of roles) await role.pool.end();
   await database.drop();
-  const server = new pg.Pool({ connectionString: process.env.TEST_DATABASE_URL, max: 1 });
+  const server = new pg.Pool({ connectionString: serverUrl(), max: 1 });
   for (const role of roles.splice(0)) await role.drop(server);
   await server.end();
 });

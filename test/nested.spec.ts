@@ -49,40 +49,52 @@ function slowRead(): { compute: () => Promise<number>; hasRead: Promise<void>; g
 }
 
 describe('a caller who comes after a write', () => {
+  /** Begin to compute a value of an old one, write, call again: what the caller from before the write got, and the one after it. */
+  async function acrossWrite(isJoined: boolean): Promise<{ before: number; after: number }> {
+    const { cache } = one;
+    const policy = cache.policy({ domains: ['a'], ttl: 60 });
+    // The outer policy knows its tags.
+    await cache.getOrSet(`${key} learn`, async () => 1, policy);
+    await cache.drain();
+    const { compute, hasRead, go } = slowRead();
+    const inner = (): Promise<number> => cache.getOrSet(`${key} inner`, compute, { domains: ['b'], ttl: 60 });
+    const started = isJoined ? inner() : undefined;
+    const first = await new Promise<{ value: Promise<number> }>((begun) => {
+      const value = cache.getOrSet(
+        key,
+        () => {
+          const waiting = inner();
+          begun({ value });
+          return waiting;
+        },
+        policy,
+      );
+    });
+    await hasRead;
+    // What `inner` decides, it decides after an exchange of its own; these two start after that one.
+    await cache.fence();
+    await cache.fence();
+    await database.pool.query('UPDATE b SET v = 1');
+    const second = cache.getOrSet(key, read, policy);
+    await cache.fence();
+    await cache.fence();
+    go();
+    await started;
+    return { before: await first.value, after: await second };
+  }
+
   it.each(['nested in it', 'joined by it'])(
     'does not join a computation that waits for an old one, %s',
     async (how) => {
-      const { cache } = one;
-      const policy = cache.policy({ domains: ['a'], ttl: 60 });
-      // The outer policy knows its tags.
-      await cache.getOrSet(`${key} learn`, async () => 1, policy);
-      await cache.drain();
-      const { compute, hasRead, go } = slowRead();
-      const inner = (): Promise<number> => cache.getOrSet(`${key} inner`, compute, { domains: ['b'], ttl: 60 });
-      const started = how === 'joined by it' ? inner() : undefined;
-      const first = await new Promise<{ value: Promise<number> }>((begun) => {
-        const value = cache.getOrSet(
-          key,
-          () => {
-            const waiting = inner();
-            begun({ value });
-            return waiting;
-          },
-          policy,
-        );
-      });
-      await hasRead;
-      // What `inner` decides, it decides after an exchange of its own; these two start after that one.
-      await cache.fence();
-      await cache.fence();
-      await database.pool.query('UPDATE b SET v = 1');
-      const second = cache.getOrSet(key, read, policy);
-      await cache.fence();
-      await cache.fence();
-      go();
-      expect(await second).toBe(1);
-      expect(await first.value).toBe(0);
-      await started;
+      for (let attempt = 0; ; attempt++) {
+        const { before, after } = await acrossWrite(how === 'joined by it');
+        expect(after).toBe(1);
+        // On a busy server an exchange may be answered after others that were sent later. Whoever learns of the write before it
+        // would have joined reads the new value: right, but not the case meant here.
+        if (before === 0) return;
+        await database.pool.query('UPDATE b SET v = 0');
+        key = `${key} ${attempt}`;
+      }
     },
   );
 

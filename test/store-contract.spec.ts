@@ -1,21 +1,11 @@
 import { afterAll, beforeAll, describe, it } from '@jest/globals';
 import { PostgresCache } from 'nestjs-result-cache';
 import { storeContract, type StoreHost } from 'nestjs-result-cache/testing';
-import { startServer, type EmbeddedServer } from '@workspace/embedded-server';
 import pg from 'pg';
 import { createDatabase } from './support/database.js';
 
-// A server of its own: beside a transaction that another spec has open, an entry may count as touched that is not.
-let server: EmbeddedServer;
-
-beforeAll(async () => {
-  server = await startServer();
-});
-
-afterAll(() => server.stop());
-
 async function createHost(options: { partitions?: number; prepare?: boolean }): Promise<StoreHost> {
-  const database = await createDatabase({ server: server.url() });
+  const database = await createDatabase();
   const stores: PostgresCache[] = [];
   return {
     connect: async () => {

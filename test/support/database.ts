@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { provideExtension } from './extension.js';
 
-/** A database of a spec's own on the run's real server. */
+/** A database of a spec's own on the worker's real server. */
 export interface TestDatabase {
   name: string;
   url: string;
@@ -12,16 +12,24 @@ export interface TestDatabase {
 }
 
 export interface DatabaseOptions {
-  /** URL of another server than the run's own: of one that a spec may crash. */
+  /** URL of another server than the worker's own: of one that a spec may crash. */
   server?: string;
   /** Have `pg_fraiseql_cache` created in it. Default: whether `TEST_WITH_EXTENSION=1`, so that any spec runs both ways. */
   extension?: boolean;
 }
 
+/** Where the administrator connects to the server of this jest worker. */
+export function serverUrl(): string {
+  const { TEST_DATABASE_URLS: urls, JEST_WORKER_ID: worker } = process.env;
+  if (urls === undefined || worker === undefined)
+    throw new Error(
+      'TEST_DATABASE_URLS is not set: run the tests through jest, whose global set-up starts the servers',
+    );
+  return (JSON.parse(urls) as string[])[Number(worker) - 1]!;
+}
+
 export async function createDatabase(options: DatabaseOptions = {}): Promise<TestDatabase> {
-  const server = options.server ?? process.env.TEST_DATABASE_URL;
-  if (!server)
-    throw new Error('TEST_DATABASE_URL is not set: run the tests through jest, whose global set-up starts a server');
+  const server = options.server ?? serverUrl();
   const name = `t_${randomBytes(6).toString('hex')}`;
   await administer(server, `CREATE DATABASE ${name}`);
   const url = server.replace(/\/[^/]*$/, `/${name}`);

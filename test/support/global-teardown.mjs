@@ -1,3 +1,3 @@
 export default async function globalTeardown() {
-  await globalThis.embeddedServer?.stop();
+  await Promise.all((globalThis.embeddedServers ?? []).map((server) => server.stop()));
 }
