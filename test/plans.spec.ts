@@ -73,7 +73,7 @@ describe.each(situations)('with $name', ({ fill, lo, hi, open: running, most }) 
   });
 
   const header = (): Promise<pg.QueryResult<{ header: string }>> =>
-    client.query(`SELECT fraiseql_cache.header(${lo}, ${hi}, '{${running.join(',')}}', 1001) AS header`);
+    client.query(`SELECT fraiseql_cache.header('${lo}:${hi}:${running.join(',')}', 1001) AS header`);
   const untouched = (): Promise<unknown> =>
     client.query(`SELECT fraiseql_cache.untouched(${TAGS}, ${lo}, ${hi}, '{${running.slice(0, 32).join(',')}}')`);
 

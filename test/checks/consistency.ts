@@ -46,6 +46,9 @@ export async function check(options: CheckOptions): Promise<CheckResult> {
     const bounds = Array.from({ length: processes }, () => (mode === 'bounded' ? delta : 0));
     // A busy machine is no fault: who waits is checked too.
     load = new Load({ ...options, url: server.url(), bounds, timeout: Infinity });
+    // A check of nothing would find nothing. (A mutant may keep everything out of the cache.)
+    if ((await load.untilHitting(60_000)) === null && options.mutant === undefined)
+      throw new Error('the caches do not become warm, so there is nothing to check');
     await pause(options.seconds * 1_000);
     const reports = await load.finish();
     return summarize(reports, load.attempted, options.seconds);

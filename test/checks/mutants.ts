@@ -29,6 +29,7 @@ interface Inside {
   checkpoints: { number: number }[];
   entries: { set(key: string, entry: unknown, options: { size: number }): void };
   touches: { now: number };
+  statements: { exchange: string };
   waitsForCaller(): boolean;
 }
 
@@ -199,6 +200,21 @@ export const mutants: readonly Mutant[] = [
         else
           return { ...answer, rows: answer.rows.map((row) => ({ ...row, json: seen.get(row.key)?.json ?? row.json })) };
         return answer;
+      };
+    },
+  },
+  {
+    name: 'same-snapshot',
+    mistake: 'an exchange takes every snapshot for the one before, and does not look into the log',
+    apply() {
+      const exchange = PostgresCache.prototype.exchange;
+      PostgresCache.prototype.exchange = function (this: PostgresCache, request: ExchangeRequest) {
+        const { statements } = inside(this);
+        statements.exchange = statements.exchange.replace(
+          'pg_current_snapshot()::text = $1::text',
+          '$1::text IS NOT NULL',
+        );
+        return exchange.call(this, request);
       };
     },
   },

@@ -23,6 +23,11 @@ export function parseSnapshot(snapshot: string, incarnation: string): Fence {
   return { lo: Number(lo), hi: Number(hi), open: open ? open.split(',').map(Number) : [], incarnation };
 }
 
+/** The other way round. */
+export function snapshotText({ lo, hi, open }: Fence): string {
+  return `${lo}:${hi}:${open.join(',')}`;
+}
+
 /** Whether a transaction had ended when the fence was taken; what it did, if it committed, is part of what the fence saw. */
 export function sees(fence: Fence, xid: number): boolean {
   return xid < fence.hi && !fence.open.includes(xid);

@@ -72,11 +72,14 @@ export class FreshnessProof {
     this.awaited.push(xid);
   }
 
-  /** Whether nothing known here is more than `maxMs` behind. */
-  holds(maxMs: number): boolean {
-    if (this.since === null) return false;
+  /**
+   * Whether nothing known here is more than `maxMs` behind.
+   * @param now The monotonic clock, for a caller who has just looked.
+   */
+  holds(maxMs: number, now = this.clock.monotonic()): boolean {
+    if (this.since === null || now - this.since.monotonic > maxMs) return false;
     const wall = this.clock.wall() - this.since.wall;
     // Set back, the wall clock says nothing; then it is better to ask.
-    return wall >= 0 && wall <= maxMs && this.clock.monotonic() - this.since.monotonic <= maxMs;
+    return wall >= 0 && wall <= maxMs;
   }
 }

@@ -68,17 +68,20 @@ export class MemoryTier {
   }
 
   /** Whether there is an entry that nothing told so far makes void. */
-  has(key: string): boolean {
-    return this.current(key) !== undefined;
+  has(key: string, now = this.clock.monotonic()): boolean {
+    return this.current(key, now) !== undefined;
   }
 
-  /** The entry as of everything told so far. */
-  get(key: string): MemoryHit | undefined {
-    const entry = this.current(key);
+  /**
+   * The entry as of everything told so far.
+   * @param now In monotonic milliseconds, for a caller who has just looked.
+   */
+  get(key: string, now = this.clock.monotonic()): MemoryHit | undefined {
+    const entry = this.current(key, now);
     if (entry === undefined) return undefined;
     // Seen to be good up to now: the touches before may be forgotten.
     entry.since = this.touches.now;
-    return { value: copyValue(entry.value), proof: entry.proof, leftMs: entry.endsAt - this.clock.monotonic() };
+    return { value: copyValue(entry.value), proof: entry.proof, leftMs: entry.endsAt - now };
   }
 
   /**
@@ -114,11 +117,10 @@ export class MemoryTier {
     this.entries.set(key, entry, { size: Math.max(1, bytes + key.length) });
   }
 
-  private current(key: string): Entry | undefined {
+  private current(key: string, now: number): Entry | undefined {
     const entry = this.entries.get(key);
     if (entry === undefined) return undefined;
-    if (entry.expiresAt > this.clock.monotonic() && !this.touches.touchedAfter(entry.since, key, entry.proof.tags))
-      return entry;
+    if (entry.expiresAt > now && !this.touches.touchedAfter(entry.since, key, entry.proof.tags)) return entry;
     this.entries.delete(key);
     return undefined;
   }

@@ -24,7 +24,10 @@ export function collectOutcomes<T>(into: Outcome[], work: () => T): T {
   return collector.run(into, work);
 }
 
-/** @internal */
-export function reportOutcome(outcome: Outcome): void {
-  collector.getStore()?.push(outcome);
+/**
+ * Where to append the outcome of a read made here, if anybody collects them.
+ * @internal
+ */
+export function outcomes(): Outcome[] | undefined {
+  return collector.getStore();
 }

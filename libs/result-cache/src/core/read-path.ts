@@ -66,52 +66,59 @@ export class ReadPath {
     // A computation that finds nothing here would not be told when somebody sets it.
     Computation.current()?.spoil();
     if (reply === null) this.recorder.bypassed(view, 'unavailable');
-    else this.recorder.miss(this.timed(reading));
+    else this.recorder.miss(reading);
     return undefined;
   }
 
   /** The value of a key, computed and stored if there is none. */
   readThrough<T>(key: string, compute: () => Promise<T>, policy: Policy, tenantId?: string): Promise<T> {
-    return this.fromMemory(key, compute, policy, tenantId) ?? this.readOn(key, compute, policy, tenantId);
+    // Nothing older than its fence may enter a value being computed, and a transaction sees what is its own.
+    const isPlain =
+      this.isTracked(policy) &&
+      !this.session.isInDebt &&
+      Computation.current() === undefined &&
+      transactions.open() === undefined;
+    if (!isPlain) return this.readOn(key, compute, policy, tenantId);
+    const reading = this.reading(key, policy, policy.view, tenantId);
+    return this.fromMemory(reading, compute) ?? this.fromStore(reading, compute);
   }
 
-  /**
-   * The short way of a value that memory holds, with one promise or two in place of ten; `undefined` where anything is out
-   * of the ordinary.
-   */
-  private fromMemory<T>(
-    key: string,
-    compute: () => Promise<T>,
-    policy: Policy,
-    tenantId: string | undefined,
-  ): Promise<T> | undefined {
+  /** What memory holds, with one promise or two in place of ten; `undefined` where it holds nothing. */
+  private fromMemory<T>(reading: Reading, compute: () => Promise<T>): Promise<T> | undefined {
     const { memory, session } = this;
-    if (!memory?.has(key) || !this.isTracked(policy) || session.isInDebt) return undefined;
-    // Nothing older than its fence may enter a value being computed, and a transaction sees what is its own.
-    if (Computation.current() !== undefined || transactions.open() !== undefined) return undefined;
-    const started = this.clock.monotonic();
+    const { key, policy, started } = reading;
     const serve = (hit: MemoryHit): T => {
-      const durationMs = this.clock.monotonic() - started;
-      this.recorder.hit({ view: policy.view, tenantId, durationMs }, 'memory', hit.leftMs, hit.proof.computeMs ?? 0);
+      this.recorder.hit(reading, 'memory', hit.leftMs, hit.proof.computeMs ?? 0);
       return hit.value as T;
     };
-    if (policy.maxStalenessMs > 0 && session.proof.holds(policy.maxStalenessMs)) {
-      const hit = memory.get(key);
+    if (policy.maxStalenessMs > 0 && session.proof.holds(policy.maxStalenessMs, started)) {
+      const hit = memory?.get(key, started);
       return hit && Promise.resolve(serve(hit));
     }
+    if (!memory?.has(key, started)) return undefined;
     return session.askForFence().then(
       () => {
         const hit = memory.get(key);
-        return hit === undefined ? this.readOn(key, compute, policy, tenantId) : serve(hit);
+        return hit === undefined ? this.readOn(key, compute, policy, reading.tenantId) : serve(hit);
       },
-      (error: Error) => {
-        this.recorder.failed('exchange', error);
-        return this.bypass(key, compute, policy, 'unavailable');
-      },
+      (error: Error) => this.unavailable(error, reading, compute),
     );
   }
 
-  /** The whole way: memory, exchange, a computation under way, a computation of its own. */
+  /** What the store holds, likewise. */
+  private fromStore<T>(reading: Reading, compute: () => Promise<T>): Promise<T> {
+    return this.session.ask(reading.key).then(
+      (reply) => this.answer(reading, compute, this.received<T>(reading, reply), reply),
+      (error: Error) => this.unavailable(error, reading, compute),
+    );
+  }
+
+  private unavailable<T>(error: Error, { key, policy }: Reading, compute: () => Promise<T>): Promise<T> {
+    this.recorder.failed('exchange', error);
+    return this.bypass(key, compute, policy, 'unavailable');
+  }
+
+  /** The whole way, where anything is out of the ordinary. */
   private async readOn<T>(
     key: string,
     compute: () => Promise<T>,
@@ -120,21 +127,38 @@ export class ReadPath {
   ): Promise<T> {
     this.guardTenant(policy.view, tenantId);
     if (transactions.open() !== undefined) return this.bypass(key, compute, policy, 'transaction');
-    let reason = this.isTracked(policy) ? null : await this.whyBypassed(policy);
+    const reason = this.isTracked(policy) ? null : await this.whyBypassed(policy);
     if (reason !== null) return this.bypass(key, compute, policy, reason);
     const reading = this.reading(key, policy, policy.view, tenantId);
     const { found, reply } = await this.lookup<T>(reading);
+    return this.answer(reading, compute, found, reply);
+  }
+
+  /** What was found; or else the value of a computation under way, or of one of its own. */
+  private answer<T>(
+    reading: Reading,
+    compute: () => Promise<T>,
+    found: Found<T> | undefined,
+    reply: Reply | null,
+  ): T | Promise<T> {
     if (found !== undefined) {
       this.hit(reading, found);
       return found.value;
     }
+    const { key, policy } = reading;
     if (reply === null) return this.bypass(key, compute, policy, 'unavailable');
     // The store may just have turned out to be made anew, without the triggers.
-    reason = this.isTracked(policy) ? null : await this.whyBypassed(policy);
-    if (reason !== null) return this.bypass(key, compute, policy, reason);
-    const running = this.session.running.get(key);
+    if (!this.isTracked(policy))
+      return this.whyBypassed(policy).then((reason) =>
+        reason === null ? this.joinOrCompute(reading, compute, reply) : this.bypass(key, compute, policy, reason),
+      );
+    return this.joinOrCompute(reading, compute, reply);
+  }
+
+  private joinOrCompute<T>(reading: Reading, compute: () => Promise<T>, reply: Reply): Promise<T> {
+    const running = this.session.running.get(reading.key);
     if (running?.isJoinable(this.session.touches)) return this.join(running, compute, reading, reply);
-    this.recorder.miss(this.timed(reading));
+    this.recorder.miss(reading);
     return this.compute(compute, reading, reply);
   }
 
@@ -174,8 +198,9 @@ export class ReadPath {
   }
 
   /** Look in memory, then ask. With nothing found, the reply carries the fence for computing it. */
-  private async lookup<T>({ key, policy }: Reading): Promise<{ found?: Found<T>; reply: Reply | null }> {
+  private async lookup<T>(reading: Reading): Promise<{ found?: Found<T>; reply: Reply | null }> {
     const { memory } = this;
+    const { key, policy } = reading;
     if (memory?.has(key)) {
       // Nothing older than its fence may enter a value being computed, so there the proof must be made anew.
       const proven =
@@ -188,18 +213,23 @@ export class ReadPath {
       if (hit !== undefined) return { found: { ...hit, value: hit.value as T, tier: 'memory' }, reply };
     }
     const reply = await this.ask(key);
-    if (reply?.row == null) return { reply };
-    const { row, now, asked } = reply;
+    return { found: reply === null ? undefined : this.received<T>(reading, reply), reply };
+  }
+
+  /** The row that came with a reply, as a value; memory keeps a copy. */
+  private received<T>({ key, policy }: Reading, { row, now, asked }: Reply): Found<T> | undefined {
+    if (row === null) return undefined;
+    const { memory } = this;
     try {
       const value = decodeValue(row.json, row.types, policy.registry) as T;
       const leftMs = row.proof.expiresAt - now;
       // What was set by hand is not kept: setting it again would not void the copy.
       if (row.proof.computeMs !== null && !memory?.isSuperseded(key, asked))
         memory?.keep(key, value, row.proof, leftMs, row.json.length);
-      return { found: { value, proof: row.proof, tier: 'postgres', leftMs }, reply };
+      return { value, proof: row.proof, tier: 'postgres', leftMs };
     } catch (error) {
       // Of another version, or with a class not met here yet: as good as not there.
-      if (error instanceof UndecodableValueError || error instanceof SyntaxError) return { reply };
+      if (error instanceof UndecodableValueError || error instanceof SyntaxError) return undefined;
       throw error;
     }
   }
@@ -440,15 +470,11 @@ export class ReadPath {
 
   private hit(reading: Reading, { proof, tier, leftMs }: Found<unknown>): void {
     Computation.current()?.dependOnEntry([...proof.tags, keyTag(reading.key)], proof.expiresAt);
-    this.recorder.hit(this.timed(reading), tier, leftMs, proof.computeMs ?? 0);
+    this.recorder.hit(reading, tier, leftMs, proof.computeMs ?? 0);
   }
 
   private reading(key: string, policy: Policy, view: string, tenantId?: string): Reading {
     return { key, policy, view, tenantId, started: this.clock.monotonic() };
-  }
-
-  private timed({ view, tenantId, started }: Reading): { view: string; tenantId?: string; durationMs: number } {
-    return { view, tenantId, durationMs: this.clock.monotonic() - started };
   }
 }
 

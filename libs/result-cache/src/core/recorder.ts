@@ -1,5 +1,6 @@
+import { type Clock } from './clock.js';
 import { events, type CacheEvent } from './events.js';
-import { reportOutcome, type Tier } from './outcome.js';
+import { outcomes, type Tier } from './outcome.js';
 import { StatsRecorder } from './stats.js';
 import { type UnstorableValueError } from './errors.js';
 
@@ -8,9 +9,9 @@ const MOST_COMPLAINTS = 10_000;
 /** Who read what, for the record. */
 export interface Reading {
   view: string;
-  tenantId?: string;
-  /** Monotonic milliseconds. */
-  durationMs: number;
+  tenantId?: string | undefined;
+  /** When it began, in monotonic milliseconds. */
+  started: number;
 }
 
 /** Writes down what one cache does, in the three places people look: counters, the response's outcome, the event stream. */
@@ -21,31 +22,32 @@ export class Recorder {
   constructor(
     private readonly cache: string,
     enableStats: boolean,
+    private readonly clock: Clock,
   ) {
     this.stats = new StatsRecorder(enableStats);
   }
 
-  hit({ view, tenantId, durationMs }: Reading, tier: Tier, ttlMs: number, computeMs: number): void {
+  hit({ view, tenantId, started }: Reading, tier: Tier, ttlMs: number, computeMs: number): void {
     this.stats.hit(view, computeMs);
-    reportOutcome({ cache: this.cache, view, status: 'hit', tier, ttlMs });
-    if (events.hasSubscribers) this.publish({ type: 'hit', view, tenantId, tier, durationMs });
+    outcomes()?.push({ cache: this.cache, view, status: 'hit', tier, ttlMs });
+    if (events.hasSubscribers) this.publish({ type: 'hit', view, tenantId, tier, durationMs: this.since(started) });
   }
 
-  miss({ view, tenantId, durationMs }: Reading): void {
+  miss({ view, tenantId, started }: Reading): void {
     this.stats.miss(view);
-    reportOutcome({ cache: this.cache, view, status: 'miss' });
-    if (events.hasSubscribers) this.publish({ type: 'miss', view, tenantId, durationMs });
+    outcomes()?.push({ cache: this.cache, view, status: 'miss' });
+    if (events.hasSubscribers) this.publish({ type: 'miss', view, tenantId, durationMs: this.since(started) });
   }
 
   joined(view: string, tenantId?: string): void {
     this.stats.count('joined');
-    reportOutcome({ cache: this.cache, view, status: 'miss', reason: 'joined' });
+    outcomes()?.push({ cache: this.cache, view, status: 'miss', reason: 'joined' });
     this.publish({ type: 'joined', view, tenantId });
   }
 
   bypassed(view: string, reason: string): void {
     this.stats.count('bypassed');
-    reportOutcome({ cache: this.cache, view, status: 'bypass', reason });
+    outcomes()?.push({ cache: this.cache, view, status: 'bypass', reason });
     this.publish({ type: 'bypass', view, reason });
   }
 
@@ -92,6 +94,10 @@ export class Recorder {
 
   reset(): void {
     this.stats.reset();
+  }
+
+  private since(started: number): number {
+    return this.clock.monotonic() - started;
   }
 
   private publish(event: DistributiveOmit<CacheEvent, 'cache'>): void {

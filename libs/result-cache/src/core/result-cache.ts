@@ -113,7 +113,7 @@ export class ResultCache {
     this.maxEntries = options.memory === false ? 0 : (options.memory?.maxEntries ?? MOST_ENTRIES);
     this.freshness = options.freshness ?? 'strict';
     this.tracks = options.invalidation !== 'ttl';
-    this.recorder = new Recorder(this.name, options.enableStats ?? true);
+    this.recorder = new Recorder(this.name, options.enableStats ?? true, clock);
     this.session = Session.of(options.store, clock);
     this.session.answerWithin(milliseconds(options.timeout ?? 250));
     this.memory =

@@ -48,6 +48,8 @@ export class TouchMemory {
   private checkpoints: { number: number; fence: Fence }[] = [];
   /** The number of the last exchange that told anything. */
   private lastTold = 0;
+  /** The highest transaction told since the last restart. */
+  private newest = 0;
   private restarts = 0;
   private sizeAtCheckpoint = 0;
   private watchedAnew = 0;
@@ -120,6 +122,8 @@ export class TouchMemory {
     const { fence, tags } = proof;
     if (fence.incarnation !== serving.incarnation || fence.lo < this.horizon || fence.hi > serving.hi) return 'void';
     if (!this.remembersSince(fence)) return 'unknown';
+    // It saw everything that was ever told.
+    if (this.newest < fence.hi && fence.lo === fence.hi) return 'valid';
     for (const tag of tags) if (this.unseen(this.touched.get(tag), fence)) return 'void';
     if (this.unseen(this.touched.get(keyTag(key)), fence)) return 'void';
     for (const [tag, pattern] of this.patterns)
@@ -145,6 +149,7 @@ export class TouchMemory {
 
   private remember({ tag, xid, settled }: Touch): void {
     this.lastTold = this.count;
+    this.newest = Math.max(this.newest, xid);
     let known = this.touched.get(tag);
     if (known === undefined) {
       known = { xids: [], newest: 0, settled: 0, by: 0 };
@@ -227,6 +232,7 @@ export class TouchMemory {
   private restart({ fence, horizon }: ExchangeAnswer): void {
     this.restarts++;
     this.watchedAnew++;
+    this.newest = 0;
     this.latest = { fence, horizon };
     this.forgetAll();
   }

@@ -2,7 +2,7 @@ import { systemClock } from '../core/clock.js';
 import { DEFAULT_MAX_TTL } from '../core/defaults.js';
 import { type Dependencies } from '../core/dependencies.js';
 import { RefusedValueError } from '../core/errors.js';
-import { storable, type Fence } from '../core/fence.js';
+import { snapshotText, storable, type Fence } from '../core/fence.js';
 import {
   type CacheStore,
   type DomainReport,
@@ -28,8 +28,8 @@ import { DEFAULT_TABLE, parseTableName, type TableName } from './table-name.js';
 import { type WatchedRelation, type WatchRequest } from './watched-table.js';
 import { arrayLiteral, MOST_TOUCHES, parseAnswer, parseProof, specText } from './wire.js';
 
-/** A `hi` no transaction reaches: nothing was touched since. */
-const END_OF_TIME = '9223372036854775807';
+/** A snapshot that no transaction reaches: nothing was touched since. */
+const END_OF_TIME = '9223372036854775807:9223372036854775807:';
 const PURGE_BATCH = 1_000;
 /** Fills are sent one at a time: one on a dead connection would hold up all others. */
 const FILL_WITHIN_MS = 2_500;
@@ -69,9 +69,10 @@ export class PostgresCache implements CacheStore {
       partitions: options.partitions ?? 0,
     });
     const table = this.table.quoted;
+    const most = String(MOST_TOUCHES + 1);
     this.statements = {
-      exchange: statement('exchange', { table }),
-      prove: statement('prove', { table }),
+      exchange: statement('exchange', { table, most }),
+      prove: statement('prove', { table, most }),
       stats: statement('stats', { table, literal: quoteLiteral(table) }),
     };
     this.readiness = new Readiness(async () => {
@@ -172,13 +173,7 @@ export class PostgresCache implements CacheStore {
   async exchange({ since, keys, prove = false, withinMs }: ExchangeRequest): Promise<ExchangeAnswer | null> {
     await this.readiness.ready();
     const name = prove ? 'prove' : 'exchange';
-    const values = [
-      since === null ? END_OF_TIME : String(since.lo),
-      since === null ? END_OF_TIME : String(since.hi),
-      since === null ? '{}' : `{${since.open.join(',')}}`,
-      MOST_TOUCHES + 1,
-      keys,
-    ];
+    const values = [since === null ? END_OF_TIME : snapshotText(since), keys];
     const answer = parseAnswer(await this.run(name, this.statements[name], values, withinMs));
     // Where it was not asked since when, or that is too long ago, nothing tells what changed.
     if (

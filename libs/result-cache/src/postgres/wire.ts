@@ -9,8 +9,12 @@ export const MOST_TOUCHES = 1_000;
 
 /** What `exchange.sql` and `prove.sql` return: a row without a key that holds the header, then the rows asked for. */
 export function parseAnswer(rows: TextRows): ExchangeAnswer | null {
-  const header = rows.find(([key]) => key === null)?.[1];
-  if (header == null) return null;
+  let header: string | null = null;
+  const found: StoredRow[] = [];
+  for (const [key, proof, types, json] of rows)
+    if (key === null) header = proof!;
+    else addRow(found, key!, proof!, types ?? null, json!);
+  if (header === null) return null;
   const lines = header.split('\n');
   const [snapshot, incarnation, horizon, now] = lines[0]!.split(' ');
   const touched = lines.slice(1).map(parseTouch);
@@ -20,9 +24,7 @@ export function parseAnswer(rows: TextRows): ExchangeAnswer | null {
     now: Number(now),
     rewatched: touched.some(({ tag }) => tag === WATCHING_TAG),
     touched: touched.length > MOST_TOUCHES ? 'everything' : touched,
-    rows: rows.flatMap(([key, proof, types, json]) =>
-      key === null ? [] : parseRow(key!, proof!, types ?? null, json!),
-    ),
+    rows: found,
   };
 }
 
@@ -33,11 +35,11 @@ function parseTouch(line: string): Touch {
 }
 
 /** Rows that other versions or other hands wrote are not there, as far as this one is concerned. */
-function parseRow(key: string, proofText: string, types: string | null, json: string): StoredRow[] {
+function addRow(rows: StoredRow[], key: string, proofText: string, types: string | null, json: string): void {
   try {
-    return [{ key, proof: parseProof(proofText), proofText, json, types }];
+    rows.push({ key, proof: parseProof(proofText), proofText, json, types });
   } catch {
-    return [];
+    // Not there.
   }
 }
 

@@ -1,12 +1,16 @@
 -- What every exchange begins with, in one text: a line of fence, incarnation, horizon and server time, then a line
--- per tag touched since the caller's last fence. A function, so that the probes below are planned once a session with
--- settings of their own: a sequential or bitmap scan chosen while the log was empty would be kept when it is not.
+-- per tag touched since the caller's last fence, which is given as the snapshot it was. A function, so that the probes
+-- below are planned once a session with settings of their own: a sequential or bitmap scan chosen while the log was empty
+-- would be kept when it is not.
 -- (Up to PostgreSQL 17 a scan that is switched off costs so much on paper that every call would be compiled: 50 ms. Hence
 -- no jit.)
-CREATE FUNCTION fraiseql_cache.header(p_lo bigint, p_hi bigint, p_open bigint[], p_most integer) RETURNS text
+CREATE FUNCTION fraiseql_cache.header(p_since pg_snapshot, p_most integer) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
 DECLARE
+  since_lo bigint := pg_snapshot_xmin(p_since)::text::bigint;
+  since_hi bigint := pg_snapshot_xmax(p_since)::text::bigint;
+  since_open bigint[];
   head text;
   began text; -- beyond the last fence
   settled text; -- stands for deleted rows that the last fence listed as open
@@ -21,21 +25,27 @@ BEGIN
   END IF;
 
   SELECT string_agg(concat(l.xid, CASE WHEN l.settled THEN '+' ELSE ' ' END, l.tag), E'\n'), count(*) INTO began, begun_count
-    FROM (SELECT l.xid, l.settled, l.tag FROM fraiseql_cache.log l WHERE l.xid >= p_hi ORDER BY l.xid LIMIT p_most) l;
-  IF p_lo < p_hi THEN
+    FROM (SELECT l.xid, l.settled, l.tag FROM fraiseql_cache.log l WHERE l.xid >= since_hi ORDER BY l.xid LIMIT p_most) l;
+  IF since_lo < since_hi THEN
+    since_open := ARRAY(SELECT x::text::bigint FROM pg_snapshot_xip(p_since) AS x);
     SELECT string_agg(concat(l.xid, '+', l.tag), E'\n'), count(*) INTO settled, settled_count
-      FROM (SELECT l.xid, l.tag FROM fraiseql_cache.log l WHERE l.settled AND l.xid >= p_lo AND l.xid < p_hi ORDER BY l.xid LIMIT p_most) l;
+      FROM (SELECT l.xid, l.tag FROM fraiseql_cache.log l WHERE l.settled AND l.xid >= since_lo AND l.xid < since_hi ORDER BY l.xid LIMIT p_most) l;
     SELECT string_agg(concat(l.xid, CASE WHEN l.settled THEN '+' ELSE ' ' END, l.tag), E'\n'), count(*) INTO ended, ended_count
-      FROM (SELECT l.xid, l.settled, l.tag FROM unnest(p_open) AS o (xid)
+      FROM (SELECT l.xid, l.settled, l.tag FROM unnest(since_open) AS o (xid)
               CROSS JOIN LATERAL (SELECT l.* FROM fraiseql_cache.log l WHERE l.xid = o.xid ORDER BY l.xid LIMIT p_most) l LIMIT p_most) l;
   END IF;
   IF p_most <= GREATEST(begun_count, settled_count, ended_count) THEN
     SELECT concat(l.xid, '+', l.tag) INTO rewatched FROM fraiseql_cache.log l
-     WHERE l.tag = fraiseql_cache.watching_tag() AND l.xid >= p_lo AND (l.xid >= p_hi OR l.settled OR l.xid = ANY (p_open)) ORDER BY l.tag DESC, l.xid DESC LIMIT 1;
+     WHERE l.tag = fraiseql_cache.watching_tag() AND l.xid >= since_lo AND (l.xid >= since_hi OR l.settled OR l.xid = ANY (since_open)) ORDER BY l.tag DESC, l.xid DESC LIMIT 1;
   END IF;
   -- An absent part leaves no empty line.
   RETURN concat_ws(E'\n', head, began, settled, ended, rewatched);
 END $$;
+
+-- The exchange reads this itself where no transaction has ended since the last one: a call of the header takes longer. It
+-- shows nothing that the header does not tell the same callers.
+GRANT SELECT ON fraiseql_cache.current_incarnation TO PUBLIC;
+
 
 -- Whether nothing that any of the tags names became visible after the fence: one probe per question, because one
 -- condition with ORs becomes a scan. Used for rows fenced before a process began to listen.
