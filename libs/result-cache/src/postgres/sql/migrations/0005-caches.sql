@@ -62,16 +62,19 @@ CREATE FUNCTION fraiseql_cache.store_source(p_table text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT format($source$
 #variable_conflict use_column
+DECLARE
+  -- Once for all rows: for each of them it would be the dearest part of its proof.
+  stored_at CONSTANT timestamptz := clock_timestamp();
+  stored_ms CONSTANT bigint := floor(extract(epoch FROM stored_at) * 1000);
 BEGIN
   RETURN QUERY
   INSERT INTO %1$s AS c (cache_key, cache_value, value_types, expires_at, tags, lo, hi, open, incarnation, proof, cached_at, tenant_id, view_name, compute_ms, value_bytes)
-  SELECT DISTINCT ON (u.key COLLATE "C") u.key, u.value::json, u.types, l.cached_at + l.ttl, n.tags, u.lo, u.hi, u.open::bigint[], u.incarnation,
-         json_build_array(u.lo, u.hi, u.open::bigint[], u.incarnation, floor(extract(epoch FROM l.cached_at + l.ttl) * 1000)::bigint,
-                          floor(extract(epoch FROM l.cached_at) * 1000)::bigint, u.compute_ms, n.tags)::text,
-         l.cached_at, u.tenant, u.view, u.compute_ms, octet_length(u.value)
+  SELECT DISTINCT ON (u.key COLLATE "C") u.key, u.value::json, u.types, stored_at + l.ttl_ms * interval '1 ms', n.tags, u.lo, u.hi, u.open::bigint[], u.incarnation,
+         json_build_array(u.lo, u.hi, u.open::bigint[], u.incarnation, stored_ms + l.ttl_ms, stored_ms, u.compute_ms, n.tags)::text,
+         stored_at, u.tenant, u.view, u.compute_ms, octet_length(u.value)
     FROM unnest(p_keys, p_values, p_types, p_tags, p_specs, p_lo, p_hi, p_open, p_incarnation, p_ttl_ms, p_tenants, p_views, p_compute_ms)
            AS u (key, value, types, tags, spec, lo, hi, open, incarnation, ttl_ms, tenant, view, compute_ms)
-    CROSS JOIN LATERAL (SELECT clock_timestamp() AS cached_at, LEAST(u.ttl_ms, p_max_ttl * 1000::bigint) * interval '1 ms' AS ttl) l
+    CROSS JOIN LATERAL (SELECT LEAST(u.ttl_ms, p_max_ttl * 1000::bigint) AS ttl_ms) l
     CROSS JOIN LATERAL (SELECT CASE WHEN u.spec IS NULL THEN u.tags::text[] ELSE u.tags::text[] || fraiseql_cache.dependency_tags(u.spec::jsonb) END AS tags
                           -- Not merged into the list above, where it stands twice and would be computed twice.
                           OFFSET 0) n
