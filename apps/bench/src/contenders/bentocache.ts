@@ -1,64 +1,66 @@
 import { BentoCache, bentostore } from 'bentocache';
 import { knexDriver } from 'bentocache/drivers/knex';
 import { memoryDriver } from 'bentocache/drivers/memory';
-import { redisDriver } from 'bentocache/drivers/redis';
+import { redisBusDriver, redisDriver } from 'bentocache/drivers/redis';
 import { Redis } from 'ioredis';
 import knex from 'knex';
-import { type ReadContenderSpec } from './contender.js';
+import { type Environment } from '../environment.js';
+import { type KeyedCacheSpec } from './contender.js';
 
 type Store = ReturnType<typeof bentostore>;
+type SecondTier = Parameters<Store['useL2Layer']>[0];
 
 function bento(
   name: string,
-  tier: ReadContenderSpec['tier'],
-  configure: (servers: {
-    postgresUrl: string;
-    redisUrl: string | null;
-  }) => { store: Store; close(): Promise<void> } | null,
-): ReadContenderSpec {
+  tier: KeyedCacheSpec['tier'],
+  configure: (environment: Environment, processes: number) => Store | null,
+): KeyedCacheSpec {
   return {
     name,
     tier,
-    open: async (environment, values) => {
-      const configured = configure(environment);
-      if (configured === null) return null;
-      const cache = new BentoCache({ default: 'main', stores: { main: configured.store } });
-      for (const [key, value] of values) await cache.set({ key, value, ttl: '1h' });
-      const factory = async (): Promise<never> => {
-        throw new Error(`${name}: a miss`);
-      };
+    open: async (environment, processes) => {
+      const store = configure(environment, processes);
+      if (store === null) return null;
+      const cache = new BentoCache({ default: 'main', stores: { main: store } });
       return {
-        read: (key) => cache.getOrSet({ key, ttl: '1h', factory }),
-        close: async () => {
-          await cache.disconnectAll();
-          await configured.close();
-        },
+        getOrSet: (key, factory) => cache.getOrSet({ key, ttl: '1h', factory }),
+        invalidate: (key) => cache.delete({ key }),
+        // Ends the connections of its drivers too.
+        close: () => cache.disconnectAll(),
       };
     },
   };
 }
 
-const nothing = async (): Promise<void> => undefined;
+// Without a second tier to read it back from, everything must fit.
+const memory = () => memoryDriver({ maxItems: 10_000, maxSize: '1gb' });
 
-export const bentocaches: ReadContenderSpec[] = [
-  bento('bentocache: memory', 'memory', () => ({
-    // Without a second tier to read it back from, everything must fit.
-    store: bentostore().useL1Layer(memoryDriver({ maxItems: 10_000, maxSize: '1gb' })),
-    close: nothing,
-  })),
-  bento('bentocache: PostgreSQL (knex)', 'postgres', ({ postgresUrl }) => {
-    const connection = knex({ client: 'pg', connection: postgresUrl });
-    return { store: bentostore().useL2Layer(knexDriver({ connection })), close: nothing };
-  }),
-  bento('bentocache: Redis', 'redis', ({ redisUrl }) => {
-    if (redisUrl === null) return null;
-    const connection = new Redis(redisUrl);
-    return { store: bentostore().useL2Layer(redisDriver({ connection })), close: nothing };
-  }),
-  bento('bentocache: memory over Redis', 'memory', ({ redisUrl }) => {
-    if (redisUrl === null) return null;
-    const connection = new Redis(redisUrl);
-    const memory = memoryDriver({ maxItems: 10_000, maxSize: '1gb' });
-    return { store: bentostore().useL1Layer(memory).useL2Layer(redisDriver({ connection })), close: nothing };
-  }),
+const postgres = (url: string): SecondTier => knexDriver({ connection: knex({ client: 'pg', connection: url }) });
+
+const redis = (url: string): SecondTier => redisDriver({ connection: new Redis(url) });
+
+/** By its documentation one instance needs no bus and several do. The one that it brings for several processes is Redis. */
+function twoTiers(second: SecondTier, redisUrl: string | null, processes: number): Store | null {
+  const store = bentostore().useL1Layer(memory()).useL2Layer(second);
+  if (processes === 1) return store;
+  // The bus duplicates this client; itself it never connects.
+  return redisUrl === null
+    ? null
+    : store.useBus(redisBusDriver({ connection: new Redis(redisUrl, { lazyConnect: true }) }));
+}
+
+export const bentocaches: KeyedCacheSpec[] = [
+  bento('bentocache: memory', 'memory', () => bentostore().useL1Layer(memory())),
+  bento('bentocache: PostgreSQL (knex)', 'postgres', ({ postgresUrl }) =>
+    bentostore().useL2Layer(postgres(postgresUrl)),
+  ),
+  bento('bentocache: memory over PostgreSQL (knex)', 'memory', ({ postgresUrl, redisUrl }, processes) =>
+    twoTiers(postgres(postgresUrl), redisUrl, processes),
+  ),
+  bento('bentocache: Redis', 'redis', ({ redisUrl }) =>
+    redisUrl === null ? null : bentostore().useL2Layer(redis(redisUrl)),
+  ),
+  bento('bentocache: memory over Redis', 'memory', ({ redisUrl }, processes) =>
+    redisUrl === null ? null : twoTiers(redis(redisUrl), redisUrl, processes),
+  ),
 ];

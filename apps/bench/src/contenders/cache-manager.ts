@@ -2,30 +2,35 @@ import KeyvPostgres from '@keyv/postgres';
 import KeyvRedis from '@keyv/redis';
 import { createCache } from 'cache-manager';
 import { Keyv } from 'keyv';
-import { type ReadContender, type ReadContenderSpec } from './contender.js';
+import { type KeyedCache, type KeyedCacheSpec } from './contender.js';
 
 /** `@nestjs/cache-manager` is `cache-manager` behind a provider; its `wrap` is what an application calls. */
-async function opened(store: Keyv, values: ReadonlyMap<string, unknown>): Promise<ReadContender> {
+function opened(store: Keyv): KeyedCache {
   const cache = createCache({ stores: [store], ttl: 3_600_000 });
-  for (const [key, value] of values) await cache.set(key, value);
-  const missing = async (): Promise<never> => {
-    throw new Error('cache-manager: a miss');
+  return {
+    getOrSet: (key, compute) => cache.wrap(key, compute),
+    invalidate: (key) => cache.del(key),
+    close: async () => void (await cache.disconnect()),
   };
-  return { read: (key) => cache.wrap(key, missing), close: async () => void (await cache.disconnect()) };
 }
 
-export const cacheManagers: ReadContenderSpec[] = [
-  { name: 'cache-manager: memory', tier: 'memory', open: (_, values) => opened(new Keyv(), values) },
+/** How many `KeyvPostgres` are open: all of one process share one pool (of 10), which can be ended only once. */
+let openOnPostgres = 0;
+
+export const cacheManagers: KeyedCacheSpec[] = [
+  { name: 'cache-manager: memory', tier: 'memory', open: async () => opened(new Keyv()) },
   {
     name: 'cache-manager: @keyv/postgres',
     tier: 'postgres',
-    open: ({ postgresUrl }, values) =>
-      opened(new Keyv({ store: new KeyvPostgres({ uri: postgresUrl, useUnloggedTable: true }) }), values),
+    open: async ({ postgresUrl }) => {
+      const cache = opened(new Keyv({ store: new KeyvPostgres({ uri: postgresUrl, useUnloggedTable: true }) }));
+      openOnPostgres++;
+      return { ...cache, close: async () => (--openOnPostgres === 0 ? cache.close() : undefined) };
+    },
   },
   {
     name: 'cache-manager: @keyv/redis',
     tier: 'redis',
-    open: async ({ redisUrl }, values) =>
-      redisUrl === null ? null : opened(new Keyv({ store: new KeyvRedis(redisUrl) }), values),
+    open: async ({ redisUrl }) => (redisUrl === null ? null : opened(new Keyv({ store: new KeyvRedis(redisUrl) }))),
   },
 ];

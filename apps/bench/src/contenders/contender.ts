@@ -12,9 +12,45 @@ export interface ReadContenderSpec {
   name: string;
   /** Where a hit is answered from. */
   tier: 'limit' | 'memory' | 'postgres' | 'redis';
-  /**
-   * Hold these values, so that reading any of them is a hit. `null`: cannot be measured here.
-   * @param within How many callers there will be at most.
-   */
+  /** Hold these values, so that reading any of them is a hit. `null`: cannot be measured here. */
   open(environment: Environment, values: ReadonlyMap<string, unknown>): Promise<ReadContender | null>;
+}
+
+/** A cache that is asked by key and given a function for what it does not have. */
+export interface KeyedCache {
+  getOrSet<T>(key: string, compute: () => Promise<T>): Promise<T>;
+  /** What whoever changes the data behind a key calls after the commit. */
+  invalidate(key: string): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+export interface KeyedCacheSpec {
+  name: string;
+  tier: ReadContenderSpec['tier'];
+  /**
+   * `null`: there is no Redis, and it needs one.
+   * @param processes How many of the application there are, each with one of these: their memory may need a bus.
+   */
+  open(environment: Environment, processes: number): Promise<KeyedCache | null>;
+}
+
+/** Hits of such a cache. */
+export function hitsOf({ name, tier, open }: KeyedCacheSpec): ReadContenderSpec {
+  return {
+    name,
+    tier,
+    open: async (environment, values) => {
+      const cache = await open(environment, 1);
+      if (cache === null) return null;
+      for (const [key, value] of values) {
+        // A Redis that runs on may hold one from an earlier run.
+        await cache.invalidate(key);
+        await cache.getOrSet(key, async () => value);
+      }
+      const missing = async (): Promise<never> => {
+        throw new Error(`${name}: a miss`);
+      };
+      return { read: (key) => cache.getOrSet(key, missing), close: () => cache.close() };
+    },
+  };
 }

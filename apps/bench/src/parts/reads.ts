@@ -1,8 +1,10 @@
 import { bentocaches } from '../contenders/bentocache.js';
 import { cacheManagers } from '../contenders/cache-manager.js';
+import { counterRow } from '../contenders/counter-row.js';
 import { limits } from '../contenders/limits.js';
 import { ownContenders } from '../contenders/own.js';
-import { type ReadContender } from '../contenders/contender.js';
+import { typeOrm } from '../contenders/typeorm.js';
+import { hitsOf, type ReadContender } from '../contenders/contender.js';
 import { type Bench } from '../bench.js';
 import { hammer, measure, type Measured } from '../rounds.js';
 import { type Target } from '../targets.js';
@@ -11,6 +13,14 @@ import { valuesOf } from '../values.js';
 const KEYS = 1_000;
 const CALLERS = [1, 16, 64, 256];
 const SIZES = [100, 1_000, 50_000];
+
+const contenders = [
+  ...limits,
+  ...ownContenders,
+  counterRow,
+  ...[...cacheManagers, ...bentocaches].map(hitsOf),
+  typeOrm,
+];
 
 /** Hits: from memory, from PostgreSQL, from Redis; each read gives the application a value of its own. */
 export async function reads(bench: Bench): Promise<Target[]> {
@@ -30,20 +40,20 @@ async function table(
   const open = new Map<string, ReadContender>();
   const results = new Map<number, Map<string, Measured>>();
   try {
-    for (const spec of [...limits, ...ownContenders, ...cacheManagers, ...bentocaches]) {
+    for (const spec of contenders) {
       const contender = await spec.open(bench.environment, values);
       if (contender === null) bench.report.notMeasured(`reads, ${bytes} bytes`, spec.name, 'there is no Redis here');
       else open.set(spec.name, contender);
     }
     for (const count of callers) {
-      const contenders = [...open].map(([name, contender]) => ({
+      const running = [...open].map(([name, contender]) => ({
         name,
         run: (ms: number) => {
           let next = 0;
           return hammer(count, ms, () => contender.read(keys[(next += 7) % keys.length]!));
         },
       }));
-      const measured = await measure(contenders, bench.rounds, bench.ms);
+      const measured = await measure(running, bench.rounds, bench.ms);
       bench.report.rates(`reads, ${bytes} bytes, ${count} callers`, measured);
       results.set(count, measured);
     }

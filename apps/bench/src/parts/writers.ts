@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { PostgresCache } from 'nestjs-result-cache';
 import { type Bench } from '../bench.js';
+import { countWrites } from '../contenders/counter-row.js';
 import { hammer, measure, type Contender } from '../rounds.js';
 import { type Target } from '../targets.js';
 
@@ -21,14 +22,8 @@ export async function writers({ environment, report, rounds, ms }: Bench): Promi
     -- Unique, but no primary key: there is no row to tag, so writes touch the domain only.
     CREATE UNIQUE INDEX ON w_domain (id);
     CREATE TABLE w_tags   (id int PRIMARY KEY, tenant_id text NOT NULL, v int NOT NULL DEFAULT 0);
-    CREATE TABLE w_count  (id int PRIMARY KEY, tenant_id text NOT NULL, v int NOT NULL DEFAULT 0);
-    CREATE TABLE counter  (domain text PRIMARY KEY, version bigint NOT NULL);
-    CREATE FUNCTION count_up() RETURNS trigger LANGUAGE plpgsql AS $$
-      BEGIN
-        INSERT INTO counter VALUES (TG_ARGV[0], 1) ON CONFLICT (domain) DO UPDATE SET version = counter.version + 1;
-        RETURN NULL;
-      END $$;
-    CREATE TRIGGER up AFTER INSERT OR UPDATE OR DELETE ON w_count FOR EACH STATEMENT EXECUTE FUNCTION count_up('w_count');`);
+    CREATE TABLE w_count  (id int PRIMARY KEY, tenant_id text NOT NULL, v int NOT NULL DEFAULT 0);`);
+  await countWrites(pool, 'w_count');
   for (const table of ['w_plain', 'w_domain', 'w_tags', 'w_count'])
     await pool.query(`INSERT INTO ${table} SELECT i, 't' || i % 10 FROM generate_series(0, ${ROWS - 1}) i`);
   const store = new PostgresCache({
