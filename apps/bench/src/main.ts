@@ -5,11 +5,12 @@ import { decorator } from './parts/decorator.js';
 import { fills } from './parts/fills.js';
 import { reads } from './parts/reads.js';
 import { cascade } from './parts/cascade.js';
+import { mixed } from './parts/mixed.js';
 import { writers } from './parts/writers.js';
 import { Report } from './report.js';
 import { type Target } from './targets.js';
 
-const PARTS: Record<string, (bench: Bench) => Promise<Target[]>> = { reads, fills, decorator, writers, cascade };
+const PARTS: Record<string, (bench: Bench) => Promise<Target[]>> = { reads, fills, decorator, writers, cascade, mixed };
 const USAGE = `npm run bench -- [${Object.keys(PARTS).join('|')}] [--quick] [--assert]`;
 
 try {

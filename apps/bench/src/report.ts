@@ -10,6 +10,8 @@ interface Row {
   low?: number;
   high?: number;
   why?: string;
+  /** What else was counted, by the name of its column. */
+  columns?: Readonly<Record<string, number>>;
 }
 
 /** Everything that was measured, printed as it comes and kept for `bench-results.json`. */
@@ -17,18 +19,28 @@ export class Report {
   private readonly tables: { title: string; unit: string; rows: Row[] }[] = [];
   private readonly targets: Target[] = [];
 
-  /** A table of contenders, fastest first; the ratio is to the fastest. */
-  rates(title: string, measured: ReadonlyMap<string, Measured>): void {
+  /** A table of contenders, fastest first; the ratio is to the fastest. `columns`: what else was counted, by contender. */
+  rates(
+    title: string,
+    measured: ReadonlyMap<string, Measured>,
+    columns: ReadonlyMap<string, Readonly<Record<string, number>>> = new Map(),
+  ): void {
     const rows = [...measured.values()]
-      .map(({ name, median, rates }): Row => ({ name, median, low: rates[0]!, high: rates.at(-1)! }))
+      .map(({ name, median, rates }): Row => {
+        const row: Row = { name, median, low: rates[0]!, high: rates.at(-1)! };
+        const further = columns.get(name);
+        return further === undefined ? row : { ...row, columns: further };
+      })
       .sort((a, b) => b.median! - a.median!);
     this.table(title, 'operations/s').push(...rows);
     console.log(`\n${title}`);
     const best = rows[0]?.median ?? 1;
-    for (const { name, median, low, high } of rows)
+    for (const { name, median, low, high, columns: further = {} } of rows) {
+      const counted = Object.entries(further).map(([column, value]) => `; ${column}: ${thousands(value)}`);
       console.log(
-        `  ${(median! / best).toFixed(3)}  ${name.padEnd(44)} ${thousands(median!).padStart(10)}/s  (${thousands(low!)}–${thousands(high!)})`,
+        `  ${(median! / best).toFixed(3)}  ${name.padEnd(44)} ${thousands(median!).padStart(10)}/s  (${thousands(low!)}–${thousands(high!)})${counted.join('')}`,
       );
+    }
   }
 
   /** Any other figure. */
