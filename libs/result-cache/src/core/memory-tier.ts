@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { type Clock } from './clock.js';
 import { type Proof } from './store.js';
 import { type TouchMemory } from './touch-memory.js';
-import { copyValue } from './values/index.js';
+import { copyAgain, copyValue } from './values/index.js';
 
 export interface MemoryTierOptions {
   /** Most entries kept. */
@@ -81,7 +81,7 @@ export class MemoryTier {
     if (entry === undefined) return undefined;
     // Seen to be good up to now: the touches before may be forgotten.
     entry.since = this.touches.now;
-    return { value: copyValue(entry.value), proof: entry.proof, leftMs: entry.endsAt - now };
+    return { value: copyAgain(entry.value), proof: entry.proof, leftMs: entry.endsAt - now };
   }
 
   /**

@@ -9,6 +9,6 @@
  * `RegExp.lastIndex`, and the stack of an error.
  */
 export { ClassRegistry, type Class } from './class-registry.js';
-export { copyValue } from './copy.js';
+export { copyAgain, copyValue } from './copy.js';
 export { decodeValue } from './decode.js';
 export { encodeValue, type EncodedValue, type EncodeOptions } from './encode.js';

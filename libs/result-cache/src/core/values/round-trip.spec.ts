@@ -4,7 +4,7 @@ import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from '@jest/globals';
 import { Exclude, instanceToPlain } from 'class-transformer';
 import fc from 'fast-check';
-import { type Class, ClassRegistry, copyValue, decodeValue, encodeValue } from './index.js';
+import { type Class, ClassRegistry, copyAgain, copyValue, decodeValue, encodeValue } from './index.js';
 
 class Point {
   constructor(
@@ -121,6 +121,7 @@ describe('a value comes back as what it was', () => {
     const revived = roundTrip(value);
     expectSame(revived, value);
     expectSame(copyValue(value), value);
+    expectSame(copyAgain(copyValue(value)), value);
   });
 
   it('revives declared subclasses of built-ins', () => {
@@ -287,11 +288,14 @@ describe('any value comes back as what it was', () => {
     );
   });
 
-  it('through a copy, which shares nothing with the original', () => {
+  it.each([
+    ['a copy', copyValue],
+    ['a copy of a copy', <T>(value: T) => copyAgain(copyValue(value))],
+  ])('through %s, which shares nothing with the original', (_, copied) => {
     fc.assert(
       fc.property(anyValue, (value) => {
         const before = copyValue(value);
-        const copy = copyValue(value);
+        const copy = copied(value);
         expectSame(copy, value);
         spoil(copy);
         expectSame(value, before);
