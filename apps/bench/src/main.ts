@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { type Bench } from './bench.js';
 import { startEnvironment } from './environment.js';
@@ -7,16 +8,21 @@ import { reads } from './parts/reads.js';
 import { cascade } from './parts/cascade.js';
 import { mixed } from './parts/mixed.js';
 import { writers } from './parts/writers.js';
+import { writePage } from './page.js';
 import { Report } from './report.js';
 import { type Target } from './targets.js';
 
 const PARTS: Record<string, (bench: Bench) => Promise<Target[]>> = { reads, fills, decorator, writers, cascade, mixed };
-const USAGE = `npm run bench -- [${Object.keys(PARTS).join('|')}] [--quick] [--assert]`;
+const USAGE = `npm run bench -- [${Object.keys(PARTS).join('|')}] [--quick] [--assert] [--page]`;
 
 try {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { quick: { type: 'boolean', default: false }, assert: { type: 'boolean', default: false } },
+    options: {
+      quick: { type: 'boolean', default: false },
+      assert: { type: 'boolean', default: false },
+      page: { type: 'boolean', default: false },
+    },
   });
   const chosen = positionals.length > 0 ? positionals : Object.keys(PARTS);
   const unknown = chosen.find((part) => !Object.hasOwn(PARTS, part));
@@ -33,7 +39,9 @@ try {
     await environment.stop();
   }
   report.printTargets();
-  report.write('bench-results.json');
+  const results = report.results(values.quick);
+  writeFileSync('bench-results.json', `${JSON.stringify(results, null, 1)}\n`);
+  if (values.page) await writePage(results, 'docs');
   if (values.assert && !report.isMet) process.exitCode = 1;
 } catch (error) {
   console.error(`${(error as Error).message}\n${USAGE}`);

@@ -1,9 +1,8 @@
-import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { type Measured } from './rounds.js';
 import { met, type Target } from './targets.js';
 
-interface Row {
+export interface Row {
   name: string;
   /** Operations a second; `null` where it was not measured. */
   median: number | null;
@@ -14,9 +13,23 @@ interface Row {
   columns?: Readonly<Record<string, number>>;
 }
 
+export interface Table {
+  title: string;
+  unit: string;
+  rows: Row[];
+}
+
+/** What `bench-results.json` holds. */
+export interface Results {
+  machine: { cores: number; node: string };
+  quick: boolean;
+  targets: (Target & { met: boolean | null })[];
+  tables: Table[];
+}
+
 /** Everything that was measured, printed as it comes and kept for `bench-results.json`. */
 export class Report {
-  private readonly tables: { title: string; unit: string; rows: Row[] }[] = [];
+  private readonly tables: Table[] = [];
   private readonly targets: Target[] = [];
 
   /** A table of contenders, fastest first; the ratio is to the fastest. `columns`: what else was counted, by contender. */
@@ -63,11 +76,10 @@ export class Report {
   }
 
   /** Every figure and every target. */
-  write(path: string): void {
+  results(quick: boolean): Results {
     const { targets, tables } = this;
     const machine = { cores: cpus().length, node: process.version };
-    const results = { machine, targets: targets.map((target) => ({ ...target, met: met(target) })), tables };
-    writeFileSync(path, `${JSON.stringify(results, null, 1)}\n`);
+    return { machine, quick, targets: targets.map((target) => ({ ...target, met: met(target) })), tables };
   }
 
   printTargets(): void {
