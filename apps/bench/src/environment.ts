@@ -6,11 +6,14 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { freePort, startServer } from '@workspace/embedded-server';
 
-/** The servers that all contenders share. */
-export interface Environment {
+/** Where the servers are that all contenders share. */
+export interface Servers {
   postgresUrl: string;
   /** `null` where there is none: then contenders that need one are "not measured". */
   redisUrl: string | null;
+}
+
+export interface Environment extends Servers {
   stop(): Promise<void>;
 }
 

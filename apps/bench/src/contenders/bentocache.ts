@@ -4,7 +4,7 @@ import { memoryDriver } from 'bentocache/drivers/memory';
 import { redisBusDriver, redisDriver } from 'bentocache/drivers/redis';
 import { Redis } from 'ioredis';
 import knex from 'knex';
-import { type Environment } from '../environment.js';
+import { type Servers } from '../environment.js';
 import { type KeyedCacheSpec } from './contender.js';
 
 type Store = ReturnType<typeof bentostore>;
@@ -13,13 +13,13 @@ type SecondTier = Parameters<Store['useL2Layer']>[0];
 function bento(
   name: string,
   tier: KeyedCacheSpec['tier'],
-  configure: (environment: Environment, processes: number) => Store | null,
+  configure: (servers: Servers, processes: number) => Store | null,
 ): KeyedCacheSpec {
   return {
     name,
     tier,
-    open: async (environment, processes) => {
-      const store = configure(environment, processes);
+    open: async (servers, processes) => {
+      const store = configure(servers, processes);
       if (store === null) return null;
       const cache = new BentoCache({ default: 'main', stores: { main: store } });
       return {

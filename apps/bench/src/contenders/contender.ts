@@ -1,4 +1,4 @@
-import { type Environment } from '../environment.js';
+import { type Servers } from '../environment.js';
 
 /** Something that keeps values by key and gives them back: what people use, and what they would use instead. */
 export interface ReadContender {
@@ -13,7 +13,7 @@ export interface ReadContenderSpec {
   /** Where a hit is answered from. */
   tier: 'limit' | 'memory' | 'postgres' | 'redis';
   /** Hold these values, so that reading any of them is a hit. `null`: cannot be measured here. */
-  open(environment: Environment, values: ReadonlyMap<string, unknown>): Promise<ReadContender | null>;
+  open(servers: Servers, values: ReadonlyMap<string, unknown>): Promise<ReadContender | null>;
 }
 
 /** A cache that is asked by key and given a function for what it does not have. */
@@ -21,6 +21,8 @@ export interface KeyedCache {
   getOrSet<T>(key: string, compute: () => Promise<T>): Promise<T>;
   /** What whoever changes the data behind a key calls after the commit. */
   invalidate(key: string): Promise<unknown>;
+  /** Wait until what was computed is stored, where {@link getOrSet} does not. */
+  drain?(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -31,7 +33,7 @@ export interface KeyedCacheSpec {
    * `null`: there is no Redis, and it needs one.
    * @param processes How many of the application there are, each with one of these: their memory may need a bus.
    */
-  open(environment: Environment, processes: number): Promise<KeyedCache | null>;
+  open(servers: Servers, processes: number): Promise<KeyedCache | null>;
 }
 
 /** Hits of such a cache. */
@@ -39,8 +41,8 @@ export function hitsOf({ name, tier, open }: KeyedCacheSpec): ReadContenderSpec 
   return {
     name,
     tier,
-    open: async (environment, values) => {
-      const cache = await open(environment, 1);
+    open: async (servers, values) => {
+      const cache = await open(servers, 1);
       if (cache === null) return null;
       for (const [key, value] of values) {
         // A Redis that runs on may hold one from an earlier run.
