@@ -20,7 +20,22 @@ import { writePage } from './page.js';
 import { Report } from './report.js';
 import { type Target } from './targets.js';
 
-const PARTS: Record<string, (bench: Bench) => Promise<Target[]>> = { reads, fills, decorator, writers, cascade, mixed };
+const PARTS: Record<string, (bench: Bench) => Promise<Target[]>> = {
+  reads,
+  fills,
+  decorator,
+  writers,
+  cascade,
+  mixed,
+  stampede,
+  purge,
+  invalidation,
+  memory,
+  startup,
+  growth,
+  http,
+  strategies,
+};
 const USAGE = `npm run bench -- [${Object.keys(PARTS).join('|')}] [--quick] [--assert] [--page]`;
 
 try {
