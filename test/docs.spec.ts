@@ -10,6 +10,7 @@ import { AUTO_CASCADE_KEYS } from '../libs/result-cache/src/cascade/setup-auto-c
 import { CACHE_RESULT_KEYS } from '../libs/result-cache/src/decorators/cache-result-options.js';
 import { ENTITY_WATCH_KEYS } from '../libs/result-cache/src/entities/watch-options.js';
 import { HEALTH_DEFAULTS } from '../libs/result-cache/src/health/health-options.js';
+import { LEASE_KEYS } from '../libs/result-cache/src/core/lease-options.js';
 import { APPLICATION_KEYS, CACHE_KEYS, MEMORY_KEYS, WATCH_KEYS } from '../libs/result-cache/src/module/options.js';
 import { ASYNC_KEYS } from '../libs/result-cache/src/module/registration.js';
 import { FIND_KEYS, SOURCE_KEYS } from '../libs/result-cache/src/repository/cached-repository.js';
@@ -55,8 +56,8 @@ describe('pages made of tests', () => {
 
 /** Where nothing checks the keys at run time, the type does here. */
 const GET_OR_SET: Record<keyof (ValueOptions & ComputeOptions), 0> = {
-  ...{ ttl: 0, domains: 0, tags: 0, rows: 0, untracked: 0, discovers: 0, freshness: 0, view: 0, classes: 0 },
-  ...{ tenant: 0, within: 0 },
+  ...{ ttl: 0, domains: 0, tags: 0, rows: 0, untracked: 0, discovers: 0, freshness: 0, lease: 0 },
+  ...{ view: 0, classes: 0, tenant: 0, within: 0 },
 };
 const TENANCY: Record<keyof Extract<TenancyOptions, object>, 0> = { mode: 0, resolver: 0, setting: 0, knownTenant: 0 };
 const METRICS: Record<keyof (CacheMetricsOptions & CacheMetricsExtras), 0> = {
@@ -68,6 +69,7 @@ describe('every option stands in its table', () => {
     ['options.md', 'For the application', APPLICATION_KEYS],
     ['options.md', 'For each cache', CACHE_KEYS],
     ['options.md', 'memory', MEMORY_KEYS],
+    ['options.md', 'lease', LEASE_KEYS],
     ['options.md', 'watch', WATCH_KEYS],
     ['options.md', 'tenancy', Object.keys(TENANCY)],
     ['options.md', 'CacheModule.forRootAsync', ASYNC_KEYS],

@@ -7,6 +7,7 @@ export { type Fence } from './fence.js';
 export { type Freshness } from './freshness.js';
 export { type ObservedStatement, type StatementDependencies, type StatementInference } from './inference.js';
 export { CacheKeyBuilder, hashKey, type QueryKeyParts, type MethodKeyParts, type OrderTerm } from './keys.js';
+export { type LeaseOptions } from './lease-options.js';
 export { collectOutcomes, type Outcome, type Tier } from './outcome.js';
 export { Policy, type DependencyOptions, type EntryOptions } from './policy.js';
 export {

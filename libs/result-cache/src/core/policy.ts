@@ -2,6 +2,7 @@ import { type Dependencies, type RowValues } from './dependencies.js';
 import { resolveTtl, ttlToMs, type NamedTtl, type NamedTtls, type Ttl } from './duration.js';
 import { CacheConfigurationError } from './errors.js';
 import { freshnessToMs, type Freshness } from './freshness.js';
+import { leaseTimes, type LeaseOptions, type LeaseTimes } from './lease-options.js';
 import { ClassRegistry, type Class } from './values/index.js';
 
 /** What a cached value depends on. At least one of the first three, or `untracked: true`. */
@@ -34,6 +35,11 @@ export interface EntryOptions extends DependencyOptions {
   ttl?: Ttl | NamedTtl;
   /** How old it may be when it is served from memory. Default: the cache's `freshness`, which is `'strict'` by default. */
   freshness?: Freshness;
+  /**
+   * Have one process compute a missing value while the others wait for it. Default: the cache's `lease`, which is `false`
+   * by default.
+   */
+  lease?: boolean | LeaseOptions;
   /** What is read, for statistics and logs: a view's or method's name. */
   view?: string;
   /** Whose value it is, for statistics; isolation is the key's business. */
@@ -51,6 +57,7 @@ export const ENTRY_KEYS: readonly string[] = [
   'discovers',
   'ttl',
   'freshness',
+  'lease',
   'view',
   'tenantId',
   'classes',
@@ -67,13 +74,22 @@ export class Policy {
   readonly infers: boolean;
   /** 0: strict. */
   readonly maxStalenessMs: number;
+  /** How processes take turns in computing it; `null`: they do not. */
+  readonly lease: LeaseTimes | null;
   readonly registry: ClassRegistry;
   private written: readonly string[] | null;
 
   /** @throws CacheConfigurationError */
   constructor(
     options: EntryOptions,
-    defaults: { ttl: Ttl; maxTtlMs: number; freshness?: Freshness; where?: string; ttls?: NamedTtls },
+    defaults: {
+      ttl: Ttl;
+      maxTtlMs: number;
+      freshness?: Freshness;
+      lease?: boolean | LeaseOptions;
+      where?: string;
+      ttls?: NamedTtls;
+    },
     readonly view = options.view ?? 'value',
     registry = new ClassRegistry(options.classes ?? []),
   ) {
@@ -92,6 +108,7 @@ export class Policy {
     this.untracked = options.untracked ?? false;
     this.discovers = this.infers || (options.discovers ?? false);
     this.maxStalenessMs = freshnessToMs(options.freshness ?? defaults.freshness ?? 'strict', where);
+    this.lease = leaseTimes(options.lease ?? defaults.lease ?? false, where);
     this.registry = registry;
     this.written = this.namesNothing && !this.discovers ? [] : null;
   }

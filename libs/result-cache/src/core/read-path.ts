@@ -5,6 +5,7 @@ import { type Dependencies } from './dependencies.js';
 import { Discovery, type Finder } from './discovery.js';
 import { UndecodableValueError, UnstorableValueError } from './errors.js';
 import { type Reply } from './exchange.js';
+import { Visit, type Lease } from './leases.js';
 import { type MemoryHit, type MemoryTier } from './memory-tier.js';
 import { operationReply } from './operation.js';
 import { type Tier } from './outcome.js';
@@ -33,6 +34,8 @@ interface Reading {
   tenantId: string | undefined;
   /** Monotonic milliseconds. */
   started: number;
+  /** Its waiting for other processes, once it has begun. */
+  visit?: Visit;
 }
 
 /** Why a read passes by the cache. */
@@ -124,12 +127,12 @@ export class ReadPath {
     compute: () => Promise<T>,
     policy: Policy,
     tenantId: string | undefined,
+    reading = this.reading(key, policy, policy.view, tenantId),
   ): Promise<T> {
     this.guardTenant(policy.view, tenantId);
     if (transactions.open() !== undefined) return this.bypass(key, compute, policy, 'transaction');
     const reason = this.isTracked(policy) ? null : await this.whyBypassed(policy);
     if (reason !== null) return this.bypass(key, compute, policy, reason);
-    const reading = this.reading(key, policy, policy.view, tenantId);
     const { found, reply } = await this.lookup<T>(reading);
     return this.answer(reading, compute, found, reply);
   }
@@ -156,10 +159,16 @@ export class ReadPath {
   }
 
   private joinOrCompute<T>(reading: Reading, compute: () => Promise<T>, reply: Reply): Promise<T> {
-    const running = this.session.running.get(reading.key);
+    const { key, policy, tenantId } = reading;
+    const running = this.session.running.get(key);
     if (running?.isJoinable(this.session.touches)) return this.join(running, compute, reading, reply);
+    // What is being computed here and will not be kept is no reason to wait for it.
+    const isLeased = policy.lease !== null && running?.isStorable !== false;
+    const turn = isLeased ? this.session.leases?.turn(key, policy, reply, reading.visit) : undefined;
+    if (turn instanceof Visit)
+      return turn.afterwards(() => this.readOn(key, compute, policy, tenantId, { ...reading, visit: turn }));
     this.recorder.miss(reading);
-    return this.compute(compute, reading, reply);
+    return this.compute(compute, reading, reply, turn);
   }
 
   /** Whether anything keeps values of this policy from being cached; tells why, once. */
@@ -252,14 +261,19 @@ export class ReadPath {
     return shared.copy as T;
   }
 
-  private async compute<T>(compute: () => Promise<T>, reading: Reading, reply: Reply): Promise<T> {
+  private async compute<T>(
+    compute: () => Promise<T>,
+    reading: Reading,
+    reply: Reply,
+    lease: Lease | undefined,
+  ): Promise<T> {
     const operation = operationReply(this.session);
     const { fence, number } = operation ?? reply;
     const computation = new Computation(reading.key, fence, number, reading.policy, reading.tenantId);
     // It may use what was read before its own fence, and an older one could not be had.
     if (operation === null) computation.spoil();
     const outer = Computation.current();
-    const work = (): Promise<T> => this.run(computation, compute, reading, reply);
+    const work = (): Promise<T> => this.run(computation, compute, reading, reply, lease);
     return outer === undefined ? work() : outer.await(computation, work);
   }
 
@@ -268,6 +282,7 @@ export class ReadPath {
     compute: () => Promise<T>,
     { key, policy, tenantId }: Reading,
     reply: Reply,
+    lease: Lease | undefined,
   ): Promise<T> {
     const { running } = this.session;
     running.set(key, computation);
@@ -321,6 +336,7 @@ export class ReadPath {
       // Until it is stored it can still be joined; afterwards the row takes over.
       void Promise.resolve(storing).then(() => {
         if (running.get(key) === computation) running.delete(key);
+        lease?.release();
       });
     }
   }

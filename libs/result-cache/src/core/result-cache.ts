@@ -6,6 +6,7 @@ import { ttlToMs, type NamedTtls, type Ttl } from './duration.js';
 import { CacheConfigurationError } from './errors.js';
 import { type Fence } from './fence.js';
 import { type Freshness } from './freshness.js';
+import { type LeaseOptions } from './lease-options.js';
 import { MemoryTier } from './memory-tier.js';
 import { withOneFence } from './operation.js';
 import { storableKey, storablePattern } from './raw-key.js';
@@ -41,6 +42,8 @@ export interface ResultCacheOptions {
   invalidation?: 'strict' | 'ttl';
   /** How old a value served from memory may be: `'strict'` (default) or `{ maxStaleness: '50ms' }`. */
   freshness?: Freshness;
+  /** Have one process compute a missing value while the others wait for it. Default `false`. */
+  lease?: boolean | LeaseOptions;
   /** The memory tier: `false` for none. */
   memory?: MemoryOptions | false;
   /**
@@ -98,6 +101,7 @@ export class ResultCache {
   private readonly maxEntries: number;
   private readonly ttls: NamedTtls;
   private readonly freshness: Freshness;
+  private readonly lease: boolean | LeaseOptions;
   private readonly tracks: boolean;
   private readonly plain: Policy;
 
@@ -112,6 +116,7 @@ export class ResultCache {
     this.ttls = options.ttls ?? {};
     this.maxEntries = options.memory === false ? 0 : (options.memory?.maxEntries ?? MOST_ENTRIES);
     this.freshness = options.freshness ?? 'strict';
+    this.lease = options.lease ?? false;
     this.tracks = options.invalidation !== 'ttl';
     this.recorder = new Recorder(this.name, options.enableStats ?? true, clock);
     this.session = Session.of(options.store, clock);
@@ -141,12 +146,13 @@ export class ResultCache {
         );
       this.store.inferences.observe();
     }
-    return new Policy(
-      options,
-      { ttl: this.defaultTtl, maxTtlMs: this.maxTtlMs, freshness: this.freshness, where, ttls: this.ttls },
-      view,
-      registry,
-    );
+    const { defaultTtl: ttl, maxTtlMs, freshness, lease, ttls } = this;
+    const policy = new Policy(options, { ttl, maxTtlMs, freshness, lease, where, ttls }, view, registry);
+    if (policy.lease !== null && this.store.leases === undefined)
+      throw new CacheConfigurationError(
+        `${where ?? view ?? 'the cached value'}: lease needs a store that has leases, as PostgresCache does; leave it out`,
+      );
+    return policy;
   }
 
   /** A fence, to be taken before computing a value that is stored with `set` later. */

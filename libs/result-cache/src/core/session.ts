@@ -8,6 +8,7 @@ import { Exchange, type Reply } from './exchange.js';
 import { FillQueue } from './fill-queue.js';
 import { FreshnessProof } from './freshness.js';
 import { jsonText } from './json.js';
+import { Leases } from './leases.js';
 import { type CacheStore, type Queryable } from './store.js';
 import { TouchMemory } from './touch-memory.js';
 
@@ -26,6 +27,8 @@ export class Session {
   readonly proof: FreshnessProof;
   readonly fills: FillQueue;
   readonly domains: DomainWatch;
+  /** Which process computes; `undefined` where the store cannot tell. */
+  readonly leases: Leases | undefined;
   /** What is being computed or stored, by key. */
   readonly running = new Map<string, Computation>();
   private readonly exchange: Exchange;
@@ -46,6 +49,15 @@ export class Session {
     this.exchange = new Exchange(store, this.touches, this.proof, clock, undefined, onError, onReborn);
     this.fills = new FillQueue(store, onError);
     this.domains = new DomainWatch(store, onError, clock, () => this.touches.watchChanges);
+    this.leases =
+      store.leases &&
+      new Leases({
+        store: store.leases,
+        clock,
+        ask: (key) => this.ask(key),
+        inTime: (work) => this.inTime(work),
+        onError,
+      });
   }
 
   static of(store: CacheStore, clock: Clock = systemClock): Session {
@@ -127,6 +139,7 @@ export class Session {
     await Promise.all([...this.running.values()].map((computation) => computation.ended()));
     await Promise.all(this.settling);
     await this.fills.drain();
+    await this.leases?.drain();
   }
 
   /** Stop retrying; what is owed is lost with the process. */

@@ -76,6 +76,50 @@ export interface Fill {
   readonly computeMs: number | null;
 }
 
+/** A process asks for the right to compute a missing value. */
+export interface LeaseClaim {
+  readonly key: string;
+  /** Taken before the claim. The lease is void when something that the value depends on was touched since. */
+  readonly fence: Fence;
+  /** Tags of the value that are known in written form. */
+  readonly tags: readonly string[];
+  /** Dependencies still to be written as tags. */
+  readonly dependencies: Dependencies;
+  readonly ttlMs: number;
+}
+
+/** Who has the lease of a key now. */
+export interface LeaseAnswer {
+  /** The claim was granted. */
+  readonly isGranted: boolean;
+  /** The holder's fencing number: a later holder of the key has a higher one. 0 where it was released just now. */
+  readonly number: number;
+  /** Milliseconds until the lease ends by itself. */
+  readonly leftMs: number;
+}
+
+/** Names one holding of a lease. */
+export interface LeaseToken {
+  readonly key: string;
+  readonly number: number;
+  /** Of the claim's fence: another incarnation may give out the same numbers. */
+  readonly incarnation: string;
+}
+
+/**
+ * Leases on the store's own clock: one process computes a missing value, the others wait for it. They save work and prove
+ * nothing: a value is judged by its fence, whoever computed it.
+ */
+export interface LeaseStore {
+  /**
+   * Claim leases, all in one statement, which leaves no transaction open. A lease is free when it was released, its time is
+   * over, something that its holder named was touched since the holder's fence, or the incarnation is another.
+   */
+  claim(claims: readonly LeaseClaim[]): Promise<ReadonlyMap<string, LeaseAnswer>>;
+  /** Release leases; those that have other holders by now stay as they are. Returns how many were released. */
+  release(tokens: readonly LeaseToken[]): Promise<number>;
+}
+
 /** Why a domain cannot be cached (a trigger is missing, say), or `null` where nothing is wrong. */
 export type DomainReport = ReadonlyMap<string, string | null>;
 
@@ -112,6 +156,8 @@ export interface Queryable {
 export interface CacheStore {
   /** Finds out what statements read, for `domains: 'infer'`; a store without it refuses that option. */
   readonly inferences?: StatementInference;
+  /** Has one process compute for all, for `lease`; a store without it refuses that option. */
+  readonly leases?: LeaseStore;
   /**
    * What was touched since a fence, and the rows of some keys, seen in one snapshot. `null` when the store has lost
    * its incarnation; call {@link CacheStore.recover}, then ask again.

@@ -9,7 +9,7 @@ type Listed<T> = readonly T[] | ((...args: any[]) => readonly T[]);
 /** Options of `@CacheResult`. Functions are called with the method's arguments, and with its object as `this`. */
 export interface CacheResultOptions extends Pick<
   EntryOptions,
-  'ttl' | 'domains' | 'classes' | 'untracked' | 'freshness'
+  'ttl' | 'domains' | 'classes' | 'untracked' | 'freshness' | 'lease'
 > {
   /** Tags of your own, for data that is not in the database; `invalidateTags` makes the value void. */
   tags?: Listed<string>;
@@ -45,6 +45,7 @@ const KNOWN: Record<keyof CacheResultOptions, readonly [check: Check, remedy: st
   tags: [isListed, "write a list or a function that returns one: tags: ['price-list']"],
   rows: [isListed, "write a list or a function that returns one: rows: (id) => [['user', { id }]]"],
   freshness: [elsewhere, ''],
+  lease: [elsewhere, ''],
   untracked: [(value) => typeof value === 'boolean', 'write true or false'],
   classes: [Array.isArray, 'write a list of classes: classes: [User]'],
   keyPrefix: [isName, "write a non-empty text: keyPrefix: 'top-products'"],
@@ -101,10 +102,11 @@ export function fixedPart({
   classes,
   untracked,
   freshness,
+  lease,
   tags,
   rows,
 }: CacheResultOptions): EntryOptions {
-  return { ttl, domains, classes, untracked, freshness, tags: unlessFunction(tags), rows: unlessFunction(rows) };
+  return { ttl, domains, classes, untracked, freshness, lease, tags: unlessFunction(tags), rows: unlessFunction(rows) };
 }
 
 function unlessFunction<T>(value: Listed<T> | undefined): readonly T[] | undefined {

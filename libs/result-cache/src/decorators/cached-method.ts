@@ -173,13 +173,14 @@ export class CachedMethod implements DecoratedMethod {
 
   /** Tags and rows that depend on the arguments make a policy of the call's own; the classes it learns stay. */
   private policyFor(policy: Policy, cache: CacheService, instance: object, args: readonly unknown[]): Policy {
-    const { tags, rows, ttl, domains, untracked, freshness } = this.options;
+    const { tags, rows, ttl, domains, untracked, freshness, lease } = this.options;
     if (typeof tags !== 'function' && typeof rows !== 'function') return policy;
     const given = {
       ttl,
       domains,
       untracked,
       freshness,
+      lease,
       tags: typeof tags === 'function' ? tags.apply(instance, [...args]) : tags,
       rows: typeof rows === 'function' ? rows.apply(instance, [...args]) : rows,
     };

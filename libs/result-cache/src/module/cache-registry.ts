@@ -126,6 +126,7 @@ export class CacheRegistry {
       maxValueBytes: options.maxValueBytes ?? this.options.maxValueBytes,
       invalidation: options.invalidation ?? this.options.invalidation,
       freshness: options.freshness ?? this.options.freshness,
+      lease: options.lease ?? this.options.lease,
       memory: options.memory ?? this.options.memory,
       timeout: this.options.timeout,
     });

@@ -3,6 +3,7 @@ import { ttlToMs, type NamedTtls, type Ttl } from '../core/duration.js';
 import { CacheConfigurationError } from '../core/errors.js';
 import { STORE_EVENTS } from '../core/events.js';
 import { freshnessToMs, type Freshness } from '../core/freshness.js';
+import { leaseTimes, type LeaseOptions } from '../core/lease-options.js';
 import { checkKeys } from '../core/option-keys.js';
 import { type MemoryOptions } from '../core/result-cache.js';
 import { checkEntityWatch, ENTITY_WATCH_KEYS, type EntityWatchOptions } from '../entities/watch-options.js';
@@ -32,6 +33,8 @@ export interface CacheOptions {
   invalidation?: 'strict' | 'ttl';
   /** How old a value served from memory may be: `'strict'` (default) or `{ maxStaleness: '50ms' }`. */
   freshness?: Freshness;
+  /** Have one process compute a missing value while the others wait for it: `true` or `{ ttl: '10s' }`. Default `false`. */
+  lease?: boolean | LeaseOptions;
   /** The memory tier of each process: its size and how long it keeps an entry. Default 1,000 entries, 60 s; `false` for none. */
   memory?: MemoryOptions | false;
 }
@@ -86,6 +89,7 @@ export const CACHE_KEYS = [
   'prefix',
   'invalidation',
   'freshness',
+  'lease',
   'memory',
 ] as const;
 /** What `forRoot` takes beside them. */
@@ -272,6 +276,7 @@ function checkCacheOptions(options: CacheOptions, where: string): void {
   integer(options.partitions, `${where}: partitions`, 0, 1_024);
   integer(options.maxValueBytes, `${where}: maxValueBytes`, 1, 1 << 29);
   if (options.freshness !== undefined) freshnessToMs(options.freshness, where);
+  if (options.lease !== undefined) leaseTimes(options.lease, where);
   if (options.memory !== undefined && options.memory !== false) {
     checkKeys(options.memory, MEMORY_KEYS, `${where}: memory`);
     integer(options.memory.maxEntries, `${where}: memory.maxEntries`, 1, 1 << 30);

@@ -20,6 +20,7 @@ import { Connection, type Statement, type TextRows } from './connection.js';
 import { isMissingObject, isRefusedData, isUnreachable } from './database-errors.js';
 import { Inferences } from './inference/index.js';
 import { install } from './installer.js';
+import { PostgresLeases } from './leases.js';
 import { type PostgresCacheOptions } from './postgres-cache-options.js';
 import { Readiness, type Availability } from './readiness.js';
 import { quoteIdentifier, quoteLiteral, statement } from './sql.js';
@@ -31,7 +32,7 @@ import { arrayLiteral, MOST_TOUCHES, parseAnswer, parseProof, specText } from '.
 /** A snapshot that no transaction reaches: nothing was touched since. */
 const END_OF_TIME = '9223372036854775807:9223372036854775807:';
 const PURGE_BATCH = 1_000;
-/** Fills are sent one at a time: one on a dead connection would hold up all others. */
+/** Fills are sent one at a time: one on a dead connection would hold up all others. Leases are not waited for longer either. */
 const FILL_WITHIN_MS = 2_500;
 
 /** Finds further tables to watch, with a way to ask the cache's own database. */
@@ -51,6 +52,8 @@ export class PostgresCache implements CacheStore {
   readonly table: TableName;
   /** Finds out which tables statements read. */
   readonly inferences: Inferences;
+  /** Has one process compute a missing value while the others wait. */
+  readonly leases: PostgresLeases;
   private readonly connection: Connection;
   private readonly statements: { exchange: string; prove: string; stats: string };
   private readonly readiness: Readiness;
@@ -86,6 +89,10 @@ export class PostgresCache implements CacheStore {
       });
     }, options.clock ?? systemClock);
     this.inferences = new Inferences(this.connection, options.inference ?? {}, () => this.readiness.ready());
+    this.leases = new PostgresLeases(async (name, text, values) => {
+      const { cacheId } = await this.readiness.ready();
+      return this.run(name, text, [cacheId, ...values], FILL_WITHIN_MS);
+    });
   }
 
   /** Seconds an entry can live at most. */
@@ -286,6 +293,7 @@ export class PostgresCache implements CacheStore {
       if (deleted < PURGE_BATCH) break;
     }
     if (this.closing !== null) return { entries, logRows: null };
+    await this.run('clear_leases', 'SELECT fraiseql_cache.clear_leases()');
     const [compacted] = await this.run('compact', 'SELECT fraiseql_cache.compact()');
     return { entries, logRows: compacted![0] === null ? null : Number(compacted![0]) };
   }

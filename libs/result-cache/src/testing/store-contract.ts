@@ -3,6 +3,7 @@ import { exchangeCases } from './contract/exchange-cases.js';
 import { fillCases } from './contract/fill-cases.js';
 import { housekeepingCases } from './contract/housekeeping-cases.js';
 import { invalidationCases } from './contract/invalidation-cases.js';
+import { leaseCases } from './contract/lease-cases.js';
 import { lossCases } from './contract/loss-cases.js';
 import { type StoreHost } from './contract/store-host.js';
 import { World } from './contract/world.js';
@@ -43,6 +44,7 @@ export function storeContract(createHost: () => Promise<StoreHost>): StoreContra
     ...dependencyCases,
     ...invalidationCases,
     ...housekeepingCases,
+    ...leaseCases,
     ...lossCases,
   };
   return {
