@@ -237,6 +237,18 @@ export const mutants: readonly Mutant[] = [
         source.replace('pg_snapshot_xmax(pg_current_snapshot())::text::bigint', '0::bigint'),
       ),
   },
+  {
+    name: 'unfenced-release',
+    mistake: 'a lease is released whoever has it by now',
+    prepare: (pool) =>
+      replaceFunction(pool, 'release_leases', (source) => source.replace('AND l.number = u.number', '')),
+  },
+  {
+    name: 'lease-outlives-write',
+    mistake: 'a lease holds although what its value depends on was touched',
+    prepare: (pool) =>
+      replaceFunction(pool, 'lease_stands', (source) => source.replace(/AND fraiseql_cache\.untouched\(.*\)/, '')),
+  },
 ];
 
 export function mutantNamed(name: string | undefined): Mutant | undefined {

@@ -11,6 +11,7 @@ import { type EmbeddedServer } from '@workspace/embedded-server';
 import { Session } from '../../libs/result-cache/src/core/session.js';
 import { faultScenarios } from './fault-scenarios.js';
 import { GatedStore } from './gated-store.js';
+import { leaseScenarios } from './lease-scenarios.js';
 import { createRegisters, WATCH } from './registers.js';
 
 /** A cache as one process has it. */
@@ -443,5 +444,6 @@ export const scenarios: readonly Scenario[] = [
       assert.equal(await late.cache.getOrSet('k', () => stage.read(17), DEPENDS), 5);
     },
   },
+  ...leaseScenarios,
   ...faultScenarios,
 ];

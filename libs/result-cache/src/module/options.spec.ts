@@ -48,6 +48,8 @@ describe('CacheModule.forRoot refuses', () => {
       /defaultTtl "2h" is longer than maxTtl "1h"; shorten it or raise maxTtl/,
     ],
     [{ ...good, defaultTtl: '2d' }, /defaultTtl "2d" is longer than maxTtl 86400/],
+    [{ ...good, lease: '10s' }, new RegExp(`${where}: lease: "10s" is unknown; write true, false, or`)],
+    [{ ...good, lease: { time: 3 } }, new RegExp(`${where}: lease: there is no option 'time'; known are ttl, wait`)],
     [{ ...good, maxTtl: 0 }, /maxTtl \(seconds\): 0 is not a whole number; write one from 1 to/],
     [{ ...good, maxTtl: '500ms' }, /maxTtl \(seconds\): 0\.5 is not a whole number/],
     [{ ...good, maxTtl: 2 ** 40 }, /maxTtl \(seconds\): 1099511627776 is not a whole number/],
