@@ -27,7 +27,9 @@ export class DomainWatch {
 
   /** Whether all of these are known to be tracked, without looking. */
   areGood(domains: readonly string[]): boolean {
-    return this.asOf === this.changes() && domains.every((domain) => this.report?.get(domain) === null);
+    if (this.asOf !== this.changes()) return false;
+    for (const domain of domains) if (this.report?.get(domain) !== null) return false;
+    return true;
   }
 
   /** Whether the triggers have been looked at yet; if not, the database cannot be asked. */

@@ -67,6 +67,8 @@ export const ENTRY_KEYS: readonly string[] = [
 export class Policy {
   readonly ttlMs: number;
   readonly dependencies: Dependencies;
+  /** Every domain whose triggers must be in place. */
+  readonly trackedDomains: readonly string[];
   readonly untracked: boolean;
   /** Its dependencies are known in full only when a computation has ended. */
   readonly discovers: boolean;
@@ -105,6 +107,8 @@ export class Policy {
       free: names(options.tags, where, 'tags'),
       rows: rows(options.rows, where),
     };
+    const { domains, rows: named } = this.dependencies;
+    this.trackedDomains = [...domains, ...named.map(([domain]) => domain)];
     this.untracked = options.untracked ?? false;
     this.discovers = this.infers || (options.discovers ?? false);
     this.maxStalenessMs = freshnessToMs(options.freshness ?? defaults.freshness ?? 'strict', where);
@@ -117,11 +121,6 @@ export class Policy {
   get namesNothing(): boolean {
     const { domains, free, rows: named } = this.dependencies;
     return domains.length === 0 && free.length === 0 && named.length === 0;
-  }
-
-  /** Every domain whose triggers must be in place. */
-  get trackedDomains(): string[] {
-    return [...this.dependencies.domains, ...this.dependencies.rows.map(([domain]) => domain)];
   }
 
   /** The dependencies as the database writes them; `null` until a first store has told. */

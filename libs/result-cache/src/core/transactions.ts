@@ -22,11 +22,16 @@ class Transactions {
   }
 
   /** The transaction open around this code, or that one of a call's arguments stands for. */
-  open(args: readonly unknown[] = []): OpenTransaction | undefined {
+  open(args?: readonly unknown[]): OpenTransaction | undefined {
+    if (args === undefined) return this.around();
     for (const argument of args) {
       const found = transactionOf(argument);
       if (found !== undefined) return found;
     }
+    return this.around();
+  }
+
+  private around(): OpenTransaction | undefined {
     for (const probe of this.probes) {
       const found = probe();
       if (found !== undefined) return found;
