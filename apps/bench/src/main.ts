@@ -53,7 +53,7 @@ try {
   const report = new Report();
   const environment = await startEnvironment();
   try {
-    const pace = values.quick ? { rounds: 3, ms: 200 } : { rounds: 9, ms: 1_000 };
+    const pace = values.quick ? { rounds: 3, ms: 200 } : { rounds: 5, ms: 500 };
     for (const part of chosen) {
       console.log(`\n== ${part}`);
       report.add(await PARTS[part]!({ environment, report, quick: values.quick, ...pace }));
