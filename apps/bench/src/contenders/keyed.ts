@@ -7,10 +7,12 @@ const peers = [...cacheManagers, ...bentocaches];
 const isMemoryOnly = ({ name }: KeyedCacheSpec): boolean => name.endsWith(': memory');
 
 export const WITHOUT_LEASES = 'nestjs-result-cache, without leases';
+export const WITH_LEASES = 'nestjs-result-cache, with leases';
 
 /** All with a tier that several processes share. */
 export const sharingContenders: readonly KeyedCacheSpec[] = [
   ownKeyed(WITHOUT_LEASES, 'postgres'),
+  ownKeyed(WITH_LEASES, 'postgres', { lease: true }),
   ...peers.filter((peer) => !isMemoryOnly(peer)),
 ];
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type Bench } from '../bench.js';
-import { sharingContenders, WITHOUT_LEASES } from '../contenders/keyed.js';
+import { sharingContenders, WITH_LEASES, WITHOUT_LEASES } from '../contenders/keyed.js';
 import { Crew } from '../crew.js';
 import { type Stampede, type StampedeTask } from '../members/stampede.js';
 import { type Target } from '../targets.js';
@@ -43,14 +43,13 @@ export async function stampede({ environment, report, rounds }: Bench): Promise<
       if (computations === undefined) report.notMeasured(TITLE, row, 'there is no Redis here');
       else report.figure(TITLE, 'computations', row, computations);
     }
-  return [
-    {
-      what: `${TITLE} in one process: computations`,
-      goal: 1,
-      measured: most.get(rowOf(WITHOUT_LEASES, 1)) ?? null,
-      atLeast: false,
-    },
-  ];
+  const target = (what: string, name: string, processes: number): Target => ({
+    what: `${TITLE} ${what}: computations`,
+    goal: 1,
+    measured: most.get(rowOf(name, processes)) ?? null,
+    atLeast: false,
+  });
+  return [target('in one process', WITHOUT_LEASES, 1), target(`in ${MOST} processes, with leases`, WITH_LEASES, MOST)];
 }
 
 function rowOf(name: string, processes: number): string {
