@@ -25,7 +25,7 @@ const contenders = [
 /** Hits: from memory, from PostgreSQL, from Redis; each read gives the application a value of its own. */
 export async function reads(bench: Bench): Promise<Target[]> {
   const main = await table(bench, 1_000, CALLERS);
-  for (const size of SIZES.filter((bytes) => bytes !== 1_000)) await table(bench, size, [64]);
+  for (const size of SIZES.filter((bytes) => bytes !== 1_000)) await table(bench, size, bench.quick ? [64] : CALLERS);
   return targets(main);
 }
 
