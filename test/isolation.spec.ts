@@ -211,7 +211,7 @@ describe('tenants', () => {
       }),
       { numRuns: 25 },
     );
-  }, 60_000);
+  });
 
   it('each hold their own value of one key, all at once', async () => {
     const spaces: Space[] = [...ODD.map((tenant) => ({ tenant })), 'shared'];

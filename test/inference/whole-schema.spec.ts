@@ -10,7 +10,7 @@ beforeAll(async () => {
   database = await createDatabase();
   await database.pool.query(await readFile(new URL('./schema.sql', import.meta.url), 'utf8'));
   report = await checkInference(database.url);
-}, 60_000);
+});
 
 afterAll(() => database.drop());
 

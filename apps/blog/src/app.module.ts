@@ -1,7 +1,7 @@
 import { ApolloDriver, type ApolloDriverConfig } from '@nestjs/apollo';
 import { Module, type DynamicModule, type MiddlewareConsumer, type NestModule } from '@nestjs/common';
 import { GraphQLModule } from '@nestjs/graphql';
-import { CacheModule, fromHeader } from 'nestjs-result-cache';
+import { CacheModule, fromHeader, type CacheModuleOptions } from 'nestjs-result-cache';
 import { type DataSource } from 'typeorm';
 import { CommentsModule } from './comments/comments.module.js';
 import { DashboardModule } from './dashboard/dashboard.module.js';
@@ -16,7 +16,8 @@ import { UsersModule } from './users/users.module.js';
 @Module({})
 export class AppModule implements NestModule {
   /** @param databaseUrl where `dataSource` is connected to. */
-  static forRoot(dataSource: DataSource, databaseUrl: string): DynamicModule {
+  /** @param cache What is to be different from the cache's options here. */
+  static forRoot(dataSource: DataSource, databaseUrl: string, cache: Partial<CacheModuleOptions> = {}): DynamicModule {
     return {
       module: AppModule,
       imports: [
@@ -28,6 +29,7 @@ export class AppModule implements NestModule {
           // A page of 100 posts is over the default of 100,000.
           maxValueBytes: 1_000_000,
           tenancy: { mode: 'required', resolver: fromHeader(TENANT_HEADER), knownTenant: isTenant },
+          ...cache,
         }),
         GraphQLModule.forRoot<ApolloDriverConfig>({
           driver: ApolloDriver,

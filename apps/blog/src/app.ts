@@ -1,5 +1,6 @@
 import { type INestApplication, type NestApplicationOptions } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
+import { type CacheModuleOptions } from 'nestjs-result-cache';
 import { AppModule } from './app.module.js';
 import { openDatabase } from './database/data-source.js';
 
@@ -14,10 +15,14 @@ import { openDatabase } from './database/data-source.js';
  * await seed(app.get(DataSource));
  * await app.listen(3000);
  */
-export async function createApp(databaseUrl: string, options: NestApplicationOptions = {}): Promise<INestApplication> {
+export async function createApp(
+  databaseUrl: string,
+  options: NestApplicationOptions = {},
+  cache: Partial<CacheModuleOptions> = {},
+): Promise<INestApplication> {
   const dataSource = await openDatabase(databaseUrl);
   try {
-    return await NestFactory.create(AppModule.forRoot(dataSource, databaseUrl), {
+    return await NestFactory.create(AppModule.forRoot(dataSource, databaseUrl, cache), {
       logger: ['error', 'warn'],
       abortOnError: false,
       ...options,

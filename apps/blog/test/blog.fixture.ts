@@ -24,7 +24,8 @@ export class BlogFixture {
   /** @param server URL of another server than the one that all specs share. */
   static async start(scale = SCALE, server?: string): Promise<BlogFixture> {
     const database = await createDatabase({ server });
-    const app = await createApp(database.url, { logger: false });
+    // What is a hit must not depend on how busy the machine is.
+    const app = await createApp(database.url, { logger: false }, { timeout: Infinity });
     await seed(app.get(DataSource), { scale });
     await app.init();
     return new BlogFixture(app, database);
@@ -42,7 +43,7 @@ export class BlogFixture {
 
   /** Another process's view of the same blog: an application that has computed nothing itself. Close it. */
   async anotherApp(): Promise<INestApplication> {
-    const app = await createApp(this.database.url, { logger: false });
+    const app = await createApp(this.database.url, { logger: false }, { timeout: Infinity });
     return app.init();
   }
 
