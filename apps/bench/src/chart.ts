@@ -10,15 +10,20 @@ const COLOURS = { own: '#2f81f7', other: '#8b949e', text: '#7d8590', line: '#8b9
 export function chart({ title, unit, rows }: Table): string | null {
   const measured = rows.filter(({ median }) => median !== null && median > 0).reverse();
   if (measured.length < 2) return null;
+  const least = Math.min(...measured.map(({ median }) => median!));
   const height = measured.length * ROW + 70;
   const drawing = init(null, null, { renderer: 'svg', ssr: true, width: 860, height });
   drawing.setOption({
     animation: false,
-    title: { text: title, textStyle: { color: COLOURS.text, fontSize: 14 } },
+    title: { text: `${title} (${unit})`, textStyle: { color: COLOURS.text, fontSize: 14 } },
     grid: { left: 330, right: 80, top: 34, bottom: 30 },
     xAxis: {
       type: 'log',
-      axisLabel: { color: COLOURS.text, formatter: (value: number) => value.toLocaleString('en-US') },
+      min: 10 ** Math.floor(Math.log10(least) - 0.3),
+      axisLabel: {
+        color: COLOURS.text,
+        formatter: (value: number) => value.toLocaleString('en-US', { notation: 'compact' }),
+      },
       splitLine: { lineStyle: { color: COLOURS.line } },
     },
     yAxis: {
