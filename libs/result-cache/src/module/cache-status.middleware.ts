@@ -23,20 +23,32 @@ export class CacheStatusMiddleware implements NestMiddleware {
  * @example 'default; hit; ttl=287; detail="postgres"', 'default; fwd=miss; detail="2 of 3 hit from postgres"'
  */
 export function cacheStatus(outcomes: readonly Outcome[]): string | undefined {
-  const caches = new Map<string, Outcome[]>();
-  for (const outcome of outcomes) caches.set(outcome.cache, [...(caches.get(outcome.cache) ?? []), outcome]);
-  const members = [...caches].map(([cache, reads]) => {
-    const hits = reads.filter(({ status }) => status === 'hit');
-    const tiers = [...new Set(hits.map(({ tier }) => tier))].join('+');
-    const name = /^[A-Za-z*][\w!#$%&'*+.^`|~:/-]*$/.test(cache)
-      ? cache
-      : JSON.stringify(cache.replace(/[^\x20-\x7e]/g, '?'));
-    if (hits.length === reads.length) {
-      const ttl = Math.floor(Math.min(...hits.map(({ ttlMs }) => ttlMs ?? 0)) / 1000);
-      return `${name}; hit; ttl=${ttl}; detail="${tiers}"`;
-    }
-    const forwarded = reads.some(({ status }) => status === 'miss') ? 'miss' : 'bypass';
-    return `${name}; fwd=${forwarded}; detail="${hits.length} of ${reads.length} hit${tiers && ` from ${tiers}`}"`;
-  });
-  return members.length === 0 ? undefined : members.join(', ');
+  if (outcomes.length === 0) return undefined;
+  const caches: string[] = [];
+  for (const { cache } of outcomes) if (!caches.includes(cache)) caches.push(cache);
+  return caches.map((cache) => member(cache, outcomes)).join(', ');
 }
+
+function member(cache: string, outcomes: readonly Outcome[]): string {
+  const tiers: Outcome['tier'][] = [];
+  let reads = 0;
+  let hits = 0;
+  let ttlMs = Infinity;
+  let forwarded = 'bypass';
+  for (const outcome of outcomes) {
+    if (outcome.cache !== cache) continue;
+    reads++;
+    if (outcome.status === 'miss') forwarded = 'miss';
+    if (outcome.status !== 'hit') continue;
+    hits++;
+    ttlMs = Math.min(ttlMs, outcome.ttlMs ?? 0);
+    if (!tiers.includes(outcome.tier)) tiers.push(outcome.tier);
+  }
+  const name = TOKEN.test(cache) ? cache : JSON.stringify(cache.replace(/[^\x20-\x7e]/g, '?'));
+  const from = tiers.join('+');
+  if (hits === reads) return `${name}; hit; ttl=${Math.floor(ttlMs / 1000)}; detail="${from}"`;
+  return `${name}; fwd=${forwarded}; detail="${hits} of ${reads} hit${from && ` from ${from}`}"`;
+}
+
+/** What needs no quotes (RFC 9651). */
+const TOKEN = /^[A-Za-z*][\w!#$%&'*+.^`|~:/-]*$/;

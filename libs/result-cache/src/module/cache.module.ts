@@ -29,6 +29,7 @@ import { EventLogger } from './event-logger.js';
 import { checkAsyncOptions, checkExtras } from './registration.js';
 import { checkFeatureOptions, checkRootOptions, type CacheFeatureOptions, type CacheModuleOptions } from './options.js';
 import { ObservedDataSources } from './observed-data-sources.js';
+import { RequestMiddleware } from './request.middleware.js';
 import { StartupCheck } from './startup-check.js';
 import { CACHE_OPTIONS, getCacheToken } from './tokens.js';
 
@@ -170,8 +171,8 @@ export class CacheModule extends ConfigurableModuleClass implements NestModule {
   }
 
   configure(consumer: MiddlewareConsumer): void {
-    consumer.apply(TenantMiddleware).forRoutes('{*path}');
-    if (this.options.cacheStatusHeader !== false) consumer.apply(CacheStatusMiddleware).forRoutes('{*path}');
+    const middleware = this.options.cacheStatusHeader === false ? TenantMiddleware : RequestMiddleware;
+    consumer.apply(middleware).forRoutes('{*path}');
   }
 }
 

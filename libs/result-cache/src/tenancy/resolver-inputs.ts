@@ -24,6 +24,10 @@ export function declareInputsOf(resolver: TenantResolver, parts: readonly Tenant
   return declareInputs(resolver, [...new Set(parts.flatMap(inputsOf))]);
 }
 
-export function readInputs(resolver: TenantResolver, request: TenantRequest | undefined): unknown[] {
-  return request ? inputsOf(resolver).map((name) => propertyOf(request, name)) : [];
+/** Most resolvers read none, and this is asked several times a request. */
+const NONE: readonly unknown[] = [];
+
+export function readInputs(resolver: TenantResolver, request: TenantRequest | undefined): readonly unknown[] {
+  const names = inputsOf(resolver);
+  return request === undefined || names.length === 0 ? NONE : names.map((name) => propertyOf(request, name));
 }

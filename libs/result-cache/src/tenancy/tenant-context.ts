@@ -1,7 +1,7 @@
 import { Inject, Injectable, Optional } from '@nestjs/common';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { CacheConfigurationError, MissingTenantError } from '../core/errors.js';
-import { chain, isPromise, type MaybePromise } from './maybe-promise.js';
+import { isPromise, type MaybePromise } from './maybe-promise.js';
 import { readInputs } from './resolver-inputs.js';
 import { DEFAULT_TENANT_SETTING, TENANCY, type Tenancy } from './tenancy-options.js';
 import { toTenantId, type TenantIdInput } from './tenant-id.js';
@@ -72,7 +72,8 @@ export class TenantContext {
 
   /** As {@link resolveRequired}; synchronous if the resolver was, and then it throws. */
   required(): MaybePromise<string> {
-    return chain(this.resolve(), (tenantId) => tenantId ?? this.fail());
+    const tenantId = this.resolve();
+    return isPromise(tenantId) ? tenantId.then((found) => found ?? this.fail()) : (tenantId ?? this.fail());
   }
 
   /**

@@ -7,6 +7,7 @@ import {
   type NestInterceptor,
 } from '@nestjs/common';
 import { Observable } from 'rxjs';
+import { isPromise } from './maybe-promise.js';
 import { TENANCY, type Tenancy } from './tenancy-options.js';
 import { TenantContext } from './tenant-context.js';
 import { requestOf, type TenantRequest } from './tenant-request.js';
@@ -33,15 +34,16 @@ export class TenantEnhancer implements CanActivate, NestInterceptor {
     return true;
   }
 
-  async intercept(execution: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
+  /** Without a promise where nothing is waited for: it is on the way of every request. */
+  intercept(execution: ExecutionContext, next: CallHandler): Observable<unknown> | Promise<Observable<unknown>> {
     const request = frameworkRequest(execution);
     if (!request) return next.handle();
     const scope = this.context.requestScope();
     if (scope) {
       // For nested GraphQL fields the remembered tenant stays, or a list of them would resolve it once an element.
       if (!isNestedField(execution)) scope.guardsHaveRun();
-      await scope.confirmPin();
-      return next.handle();
+      const confirmed = scope.confirmPin();
+      return isPromise(confirmed) ? Promise.resolve(confirmed).then(() => next.handle()) : next.handle();
     }
     const { resolver } = this.tenancy;
     if (!resolver || this.context.isActive()) return next.handle();

@@ -34,6 +34,13 @@ describe('fromHeader', () => {
     expect(() => resolve(request({ 'x-tenant-id': 'mine, theirs' }, twice))).toThrow(TenantMismatchError);
     expect(() => resolve(request({ 'x-tenant-id': 'mine, theirs' }, { raw: twice }))).toThrow(TenantMismatchError);
     expect(resolve(request({}, { headersDistinct: { 'x-tenant-id': ['same', 'same'] } }))).toBe('same');
+    const raw = (...values: string[]) => ({ rawHeaders: values.flatMap((value) => ['X-Tenant-Id', value]) });
+    expect(() => resolve(request({ 'x-tenant-id': 'mine, theirs' }, raw('mine', 'theirs')))).toThrow(
+      TenantMismatchError,
+    );
+    expect(() => resolve(request({}, { raw: raw('mine', '', 'mine') }))).toThrow(TenantMismatchError);
+    expect(resolve(request({}, raw('same', 'same')))).toBe('same');
+    expect(resolve(request({ 'x-tenant-id': 'acme' }, { rawHeaders: ['host', 'x-tenant-id'] }))).toBe('acme');
   });
 
   it('refuses a name that is none', () => {

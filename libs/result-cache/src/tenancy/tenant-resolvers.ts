@@ -19,11 +19,10 @@ export function fromHeader(name: string): TenantResolver {
   }
   const header = name.toLowerCase();
   const resolver: TenantResolver = (request) => {
-    const values = new Set(headerValues(requestOf(request), header));
-    if (values.size > 1) {
+    const [value, ...others] = headerValues(requestOf(request), header);
+    if (others.some((other) => other !== value)) {
       throw new TenantMismatchError(`The request carries the header ${header} more than once, with different values.`);
     }
-    const [value] = values;
     return value === '' ? undefined : value;
   };
   return declareInputs(resolver, []);
@@ -137,8 +136,21 @@ export function verified(primary: TenantResolver, against: TenantResolver): Tena
 
 function headerValues(request: TenantRequest | undefined, name: string): string[] {
   if (!request) return [];
-  // Node joins repeated headers with a comma, which a tenant id may contain; only the distinct form tells them apart.
-  const message = (request.raw ?? request) as { headersDistinct?: NodeJS.Dict<string[]> };
+  // Node joins repeated headers with a comma, which a tenant id may contain; only these forms tell them apart. The raw
+  // one is looked at first, because the other would be made of all headers for the sake of one.
+  const message = (request.raw ?? request) as { rawHeaders?: string[]; headersDistinct?: NodeJS.Dict<string[]> };
+  const raw = rawValues(message.rawHeaders ?? [], name);
+  if (raw.length > 0) return raw;
   const value = message.headersDistinct?.[name] ?? request.headers[name] ?? [];
   return Array.isArray(value) ? value : [value];
+}
+
+/** @param headers Names and values in turn, as they were sent. */
+function rawValues(headers: readonly string[], name: string): string[] {
+  const values: string[] = [];
+  for (let index = 0; index + 1 < headers.length; index += 2) {
+    const sent = headers[index]!;
+    if (sent.length === name.length && sent.toLowerCase() === name) values.push(headers[index + 1]!);
+  }
+  return values;
 }

@@ -40,12 +40,12 @@ export class RequestTenant implements TenantScope {
   /** The answer or the promise of it. Never "none": a guard may be about to supply what is missing. */
   private answer: MaybePromise<string | undefined>;
   /** What the answer was made from; see `declareInputs()`. */
-  private madeFrom: unknown[] = [];
+  private madeFrom: readonly unknown[] = [];
   private pinned: { readonly tenantId: string | undefined } | undefined;
 
   constructor(
     private readonly find: (request: unknown) => MaybePromise<unknown>,
-    private readonly inputs: (request: unknown) => unknown[],
+    private readonly inputs: (request: unknown) => readonly unknown[],
     request: unknown,
   ) {
     this.request = request;
