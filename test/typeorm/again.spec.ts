@@ -64,6 +64,22 @@ it('what is computed again depends on the rows that it shows then', async () => 
   expect((await read())[0]!.author!.name).toBe('Sid');
 });
 
+it('what was read before is read in the way of each call', async () => {
+  const read = (ttl?: number | string, tags?: string[]) => () => users.findOneBy({ id: 1 }, { ttl, tags });
+  await one.prime(read());
+  expect(await one.outcome(read())).toBe('hit');
+  expect(await one.outcome(read(0))).toBe('bypassed');
+  expect(await one.outcome(read('5m'))).toBe('hit');
+  const tags = ['first'];
+  await sql("UPDATE users SET name = 'Anna' WHERE id = 1");
+  await one.prime(read('5m', tags));
+  await sql("UPDATE users SET name = 'Anne' WHERE id = 1");
+  tags[0] = 'second';
+  await one.prime(read('5m', tags));
+  await one.cache.invalidateTags('second');
+  expect(await one.outcome(read())).toBe('computed');
+});
+
 it('options that differ in what JSON does not show are told apart', async () => {
   expect(await users.countBy({ id: MoreThan(1) })).toBe(2);
   expect(await users.countBy({ id: MoreThan(2) })).toBe(1);

@@ -47,6 +47,7 @@ describe('a cached repository of a tenant', () => {
   it('keeps entries apart, also of the same query', async () => {
     const read = (): Promise<unknown> => contents.find();
     await tenants.run('acme', () => one.prime(read));
+    expect(await tenants.run('acme', () => one.outcome(read))).toBe('hit');
     expect(await tenants.run('globex', () => one.outcome(read))).toBe('computed');
     expect(await tenants.run('acme', () => one.outcome(read))).toBe('hit');
     expect(await tenants.run('acme', () => one.outcome(() => contents.find({}, { tenant: 'shared' })))).toBe(

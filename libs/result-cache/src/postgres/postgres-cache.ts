@@ -15,6 +15,7 @@ import {
   type StoredRow,
   type StoreStats,
 } from '../core/store.js';
+import { Answer } from './answer.js';
 import { CascadeStore } from './cascade-store.js';
 import { Connection, type Statement, type TextRows } from './connection.js';
 import { isMissingObject, isRefusedData, isUnreachable } from './database-errors.js';
@@ -59,7 +60,7 @@ export class PostgresCache implements CacheStore {
   private readonly readiness: Readiness;
   private readonly release: () => void;
   private readonly watchSources: WatchSource[] = [];
-  private relations: Promise<ReadonlyMap<string, WatchedRelation>> | null = null;
+  private relations: Answer<ReadonlyMap<string, WatchedRelation>> | null = null;
   private closing: Promise<void> | null = null;
   private cascadeStore: CascadeStore | undefined;
 
@@ -136,11 +137,21 @@ export class PostgresCache implements CacheStore {
   /** The watched tables, by `"schema"."table"`; asked for again when an exchange tells that they changed, and after an audit. */
   async watchedRelations(): Promise<ReadonlyMap<string, WatchedRelation>> {
     await this.readiness.ready();
-    this.relations ??= this.readRelations().catch((error: Error) => {
-      this.relations = null;
-      throw error;
-    });
-    return this.relations;
+    this.relations ??= new Answer(
+      this.readRelations().catch((error: Error) => {
+        this.relations = null;
+        throw error;
+      }),
+    );
+    return this.relations.promise;
+  }
+
+  /**
+   * The same where nobody needs to be asked or waited for.
+   * @internal
+   */
+  get knownRelations(): ReadonlyMap<string, WatchedRelation> | undefined {
+    return this.readiness.isReady ? this.relations?.value : undefined;
   }
 
   /** Which database this is, and in which run of its server. */

@@ -33,6 +33,11 @@ export class Readiness {
     return this.installed;
   }
 
+  /** Whether {@link ready} would answer at once. */
+  get isReady(): boolean {
+    return this.installed !== null && this.problem === null && !this.closed;
+  }
+
   get availability(): Availability {
     if (this.problem !== null) {
       const { error } = this.problem;

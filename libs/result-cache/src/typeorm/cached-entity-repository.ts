@@ -53,26 +53,24 @@ export class CachedEntityRepository<Entity extends ObjectLiteral> {
   }
 
   /** As `Repository.find`. */
-  async find(options: FindManyOptions<Entity> = {}, how: EntityReadOptions = {}): Promise<Entity[]> {
+  find(options: FindManyOptions<Entity> = {}, how: EntityReadOptions = {}): Promise<Entity[]> {
     return this.read('find', options, how);
   }
 
   /** As `Repository.findBy`. */
-  async findBy(
-    where: FindOptionsWhere<Entity> | FindOptionsWhere<Entity>[],
-    how: EntityReadOptions = {},
-  ): Promise<Entity[]> {
+  findBy(where: FindOptionsWhere<Entity> | FindOptionsWhere<Entity>[], how: EntityReadOptions = {}): Promise<Entity[]> {
     return this.read('find', { where }, how);
   }
 
   /** As `Repository.findOne`. That nothing was found is cached as well. */
-  async findOne(options: FindOneOptions<Entity>, how: EntityReadOptions = {}): Promise<Entity | null> {
-    if (!options?.where) throw new Error('You must provide selection conditions in order to find a single row.');
+  findOne(options: FindOneOptions<Entity>, how: EntityReadOptions = {}): Promise<Entity | null> {
+    if (!options?.where)
+      return Promise.reject(new Error('You must provide selection conditions in order to find a single row.'));
     return this.read('findOne', { ...options, take: 1 }, how);
   }
 
   /** As `Repository.findOneBy`. */
-  async findOneBy(
+  findOneBy(
     where: FindOptionsWhere<Entity> | FindOptionsWhere<Entity>[],
     how: EntityReadOptions = {},
   ): Promise<Entity | null> {
@@ -87,30 +85,27 @@ export class CachedEntityRepository<Entity extends ObjectLiteral> {
   }
 
   /** As `Repository.findAndCount`. */
-  async findAndCount(options: FindManyOptions<Entity> = {}, how: EntityReadOptions = {}): Promise<[Entity[], number]> {
+  findAndCount(options: FindManyOptions<Entity> = {}, how: EntityReadOptions = {}): Promise<[Entity[], number]> {
     return this.read('findAndCount', options, how);
   }
 
   /** As `Repository.count`. */
-  async count(options: FindManyOptions<Entity> = {}, how: EntityReadOptions = {}): Promise<number> {
+  count(options: FindManyOptions<Entity> = {}, how: EntityReadOptions = {}): Promise<number> {
     return this.read('count', options, how);
   }
 
   /** As `Repository.countBy`. */
-  async countBy(
-    where: FindOptionsWhere<Entity> | FindOptionsWhere<Entity>[],
-    how: EntityReadOptions = {},
-  ): Promise<number> {
+  countBy(where: FindOptionsWhere<Entity> | FindOptionsWhere<Entity>[], how: EntityReadOptions = {}): Promise<number> {
     return this.read('count', { where }, how);
   }
 
   /** As `Repository.exists`. */
-  async exists(options: FindManyOptions<Entity> = {}, how: EntityReadOptions = {}): Promise<boolean> {
+  exists(options: FindManyOptions<Entity> = {}, how: EntityReadOptions = {}): Promise<boolean> {
     return this.read('exists', options, how);
   }
 
   /** As `Repository.existsBy`. */
-  async existsBy(
+  existsBy(
     where: FindOptionsWhere<Entity> | FindOptionsWhere<Entity>[],
     how: EntityReadOptions = {},
   ): Promise<boolean> {
@@ -133,7 +128,11 @@ export class CachedEntityRepository<Entity extends ObjectLiteral> {
     return this.repository.target;
   }
 
-  private async read<T>(kind: Kind, options: FindManyOptions<Entity>, how: EntityReadOptions): Promise<T> {
-    return this.reader.find<T>(kind, this.repository, options, how);
+  private read<T>(kind: Kind, options: FindManyOptions<Entity>, how: EntityReadOptions): Promise<T> {
+    try {
+      return this.reader.find<T>(kind, this.repository, options, how);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 }

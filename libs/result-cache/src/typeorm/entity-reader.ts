@@ -1,11 +1,5 @@
 import { Logger } from '@nestjs/common';
-import {
-  type DataSource,
-  type FindManyOptions,
-  type ObjectLiteral,
-  type Repository,
-  type SelectQueryBuilder,
-} from 'typeorm';
+import { type FindManyOptions, type ObjectLiteral, type Repository, type SelectQueryBuilder } from 'typeorm';
 import { CacheConfigurationError } from '../core/errors.js';
 import { type EntryOptions, type Policy } from '../core/policy.js';
 import { transactions } from '../core/transactions.js';
@@ -29,6 +23,10 @@ interface Known {
   /** For whom it was found to be right: under row-level security that decides whether it may be cached at all. */
   isAnybodys: boolean;
   isKeyless: boolean;
+  /** Of the tenant who asked last, because a key takes longer to make than a hit. Only for reads without a key of their own. */
+  lastKey?: { tenantId: string | undefined; key: string };
+  /** Of the options that were given last. */
+  lastPolicy?: { ttl: EntityReadOptions['ttl']; freshness: EntityReadOptions['freshness']; policy: Policy };
 }
 
 /** What cached repositories read by. */
@@ -53,7 +51,16 @@ export class EntityReader implements Reader {
     private readonly classes: readonly Class[] = [],
   ) {}
 
-  async find<T>(
+  /** With no promise more than it takes: it is on every hit's way. */
+  find<T>(kind: Kind, repository: Repository<any>, options: FindManyOptions<any>, how: EntityReadOptions): Promise<T> {
+    try {
+      return this.findNow<T>(kind, repository, options, how);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  private findNow<T>(
     kind: Kind,
     repository: Repository<any>,
     options: FindManyOptions<any>,
@@ -70,23 +77,47 @@ export class EntityReader implements Reader {
   }
 
   /** As {@link find}, of options that were read before. */
-  private async findAgain<T>(kind: Kind, home: Repository<any>, name: string, how: EntityReadOptions): Promise<T> {
+  private findAgain<T>(kind: Kind, home: Repository<any>, name: string, how: EntityReadOptions): Promise<T> {
     const query = (): EntityQuery => foundQuery(kind, home, this.memory.optionsOf(name));
-    const { metadata } = home;
+    const { metadata, manager } = home;
     if (!isBare(home.createQueryBuilder(metadata.name), home)) return this.read<T>(query(), how, name);
-    const { store } = this.cache.engine;
-    const from = await this.origin(store as PostgresCache, dataSourceOf(home.manager)).catch(() => null);
-    const known = from === null ? undefined : this.memory.recall(metadata, name, from);
-    if (known === undefined || transactions.open([home.manager.queryRunner]) !== undefined)
+    // What is not known at once is asked for by whoever makes the plan anew.
+    const from = WatchedEntities.known(this.cache.engine.store as PostgresCache, dataSourceOf(manager));
+    const known = from && this.memory.recall(metadata, name, from);
+    if (known === undefined || transactions.open([manager.queryRunner]) !== undefined)
       return this.read<T>(query(), how, name);
     const view = viewOf(this.sourceName, metadata.name, kind);
-    const tenantId = await this.cache.tenantId(how.tenant, `${view}: tenant`);
-    const key = this.keyOf(known.identity, view, tenantId, how.key);
-    const isKeyless = how.key === undefined;
-    const isAnybodys = tenantId === undefined && isKeyless;
-    return key instanceof Uncacheable || known.isAnybodys !== isAnybodys || known.isKeyless !== isKeyless
-      ? this.read<T>(query(), how, name)
-      : this.serve<T>(view, key, tenantId, query, known.plan, how);
+    const serve = (tenantId: string | undefined): Promise<T> => {
+      const isKeyless = how.key === undefined;
+      const isAnybodys = tenantId === undefined && isKeyless;
+      if (known.isAnybodys !== isAnybodys || known.isKeyless !== isKeyless) return this.read<T>(query(), how, name);
+      const key = isKeyless
+        ? this.keyAgain(known, view, tenantId)
+        : this.keyOf(known.identity, view, tenantId, how.key);
+      if (key instanceof Uncacheable) return this.read<T>(query(), how, name);
+      return this.serve<T>(key, tenantId, query, known.plan, this.policyAgain(known, view, how));
+    };
+    const tenantId = this.cache.tenantOf(how.tenant, `${view}: tenant`);
+    return typeof tenantId === 'object' ? Promise.resolve(tenantId).then(serve) : serve(tenantId);
+  }
+
+  private keyAgain(known: Known, view: string, tenantId: string | undefined): string | Uncacheable {
+    const { lastKey } = known;
+    if (lastKey !== undefined && lastKey.tenantId === tenantId) return lastKey.key;
+    const key = this.keyOf(known.identity, view, tenantId, undefined);
+    if (typeof key === 'string') known.lastKey = { tenantId, key };
+    return key;
+  }
+
+  /** Remembered for options whose contents cannot have changed since. */
+  private policyAgain(known: Known, view: string, how: EntityReadOptions): Policy {
+    const { ttl, freshness, tags } = how;
+    const { lastPolicy: last } = known;
+    if (last !== undefined && tags === undefined && last.ttl === ttl && last.freshness === freshness) return last.policy;
+    const policy = this.policy(view, known.plan, how);
+    if (tags === undefined && typeof ttl !== 'object' && typeof freshness !== 'object')
+      known.lastPolicy = { ttl, freshness, policy };
+    return policy;
   }
 
   async built<T>(kind: Kind, given: SelectQueryBuilder<any>, how: EntityReadOptions): Promise<T> {
@@ -140,22 +171,19 @@ export class EntityReader implements Reader {
         entities: plan.entities,
         value: { plan, identity, isAnybodys, isKeyless },
       });
-    return this.serve<T>(view, key, tenantId, () => query, plan, how);
+    return this.serve<T>(key, tenantId, () => query, plan, this.policy(view, plan, how));
   }
 
   /** @param query Called when the value has to be computed. */
-  private async serve<T>(
-    view: string,
+  private serve<T>(
     key: string,
     tenantId: string | undefined,
     query: () => EntityQuery,
     plan: ReadPlan,
-    { ttl, freshness, tags }: EntityReadOptions,
+    policy: Policy,
   ): Promise<T> {
     const { engine } = this.cache;
-    const registry = this.registry(view);
-    learnClasses(plan.entities, registry);
-    const hasOpen = !plan.infers && plan.footprint.open.length > 0;
+    const hasOpen = learnsByJoins(plan);
     const compute = async (): Promise<T> => {
       // Asked behind the fence: what changes from now on makes void what is read.
       if (!(await plan.holds())) engine.doNotKeep('its tables have just come to be watched in another way');
@@ -167,12 +195,18 @@ export class EntityReader implements Reader {
         await engine.dependOn(foundByJoins({ ...plan, footprint }, raw, current.qb.expressionMap.mainAlias!.name));
       });
     };
+    return engine.readThrough(key, compute, policy, tenantId);
+  }
+
+  /** How a read is cached, whose registry knows the classes it can return. */
+  private policy(view: string, plan: ReadPlan, { ttl, freshness, tags }: EntityReadOptions): Policy {
+    const registry = this.registry(view);
+    learnClasses(plan.entities, registry);
     const { domains, rows } = plan.dependencies;
     const dependencies = plan.infers
       ? ({ domains: 'infer' } as const)
-      : { domains, rows: rows as EntryOptions['rows'], discovers: hasOpen };
-    const policy = engine.policy({ ttl, freshness, tags, ...dependencies }, view, view, registry);
-    return engine.readThrough(key, compute, policy, tenantId);
+      : { domains, rows: rows as EntryOptions['rows'], discovers: learnsByJoins(plan) };
+    return this.cache.engine.policy({ ttl, freshness, tags, ...dependencies }, view, view, registry);
   }
 
   private keyOf(
@@ -193,11 +227,6 @@ export class EntityReader implements Reader {
     }
   }
 
-  private async origin(store: PostgresCache, source: DataSource): Promise<readonly unknown[]> {
-    const { byName, tableOf } = await new WatchedEntities(store, source).look();
-    return [byName, tableOf];
-  }
-
   private registry(view: string): ClassRegistry {
     let registry = this.registries.get(view);
     if (registry === undefined) this.registries.set(view, (registry = new ClassRegistry(this.classes)));
@@ -211,6 +240,11 @@ export class EntityReader implements Reader {
     this.told.add(text);
     this.logger.warn(text);
   }
+}
+
+/** Whether some of its rows are known only when the query has been run. */
+function learnsByJoins({ infers, footprint }: ReadPlan): boolean {
+  return !infers && footprint.open.length > 0;
 }
 
 function viewOf(source: string, entity: string, kind: Kind): string {

@@ -1,5 +1,6 @@
 import { type DataSource, type EntityMetadata } from 'typeorm';
 import { type ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
+import { Answer } from '../postgres/answer.js';
 import { type PostgresCache } from '../postgres/postgres-cache.js';
 import { quoteIdentifier, statement } from '../postgres/sql.js';
 import { type WatchedRelation } from '../postgres/watched-table.js';
@@ -22,7 +23,7 @@ export function compareExactly(watching: Watching, column: ColumnMetadata): bool
 /** Names of tables as the database knows them, by entity. */
 type Tables = ReadonlyMap<EntityMetadata, string>;
 
-const tablesOfSources = new WeakMap<DataSource, WeakMap<PostgresCache, Promise<Tables>>>();
+const tablesOfSources = new WeakMap<DataSource, WeakMap<PostgresCache, Answer<Tables>>>();
 
 /** How the tables of a DataSource's entities are watched by the cache beside them. */
 export class WatchedEntities {
@@ -38,15 +39,22 @@ export class WatchedEntities {
     return { watching: (metadata) => byName.get(tableOf.get(metadata) ?? ''), tableOf, byName };
   }
 
+  /** The two that a plan is made from, `byName` and `tableOf`, where neither database needs to be asked. */
+  static known(store: PostgresCache, source: DataSource): readonly [unknown, unknown] | undefined {
+    const byName = store.knownRelations;
+    const tableOf = tablesOfSources.get(source)?.get(store)?.value;
+    return byName === undefined || tableOf === undefined ? undefined : [byName, tableOf];
+  }
+
   private async tables(): Promise<Tables> {
-    const ofSource = tablesOfSources.get(this.source) ?? new WeakMap<PostgresCache, Promise<Tables>>();
+    const ofSource = tablesOfSources.get(this.source) ?? new WeakMap<PostgresCache, Answer<Tables>>();
     tablesOfSources.set(this.source, ofSource);
     let found = ofSource.get(this.store);
     if (found === undefined) {
-      ofSource.set(this.store, (found = this.readTables()));
-      found.catch(() => ofSource.delete(this.store));
+      ofSource.set(this.store, (found = new Answer(this.readTables())));
+      found.promise.catch(() => ofSource.delete(this.store));
     }
-    return found;
+    return found.promise;
   }
 
   private async readTables(): Promise<Tables> {
