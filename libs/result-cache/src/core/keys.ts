@@ -9,6 +9,9 @@ export const MAX_KEY_LENGTH = 1_000;
 
 const MOST_METHOD_HEADS = 10_000;
 
+/** Of the many methods that take none. */
+const NO_ARGUMENTS = digest('arguments', '');
+
 /** The segment that marks the key of a method; a view of this name is quoted. */
 const METHOD_MARK = 'db_query';
 
@@ -128,7 +131,7 @@ export class CacheKeyBuilder {
     const { name, tenantId } = parts;
     const inputs = 'key' in parts ? ownKeyText(name, parts.key) : argumentsText(name, parts.args);
     const text = inputs + varyByText(name, parts.varyBy);
-    return this.methodHead(name, tenantId) + digest('arguments', text);
+    return this.methodHead(name, tenantId) + (text === '' ? NO_ARGUMENTS : digest('arguments', text));
   }
 
   private methodHead(name: string, tenantId: string | undefined): string {

@@ -125,12 +125,15 @@ export class CachedMethod implements DecoratedMethod {
     tenantId: string | undefined,
   ): string {
     const { key, varyBy } = this.options;
-    return cache.keys.buildMethodKey({
-      name: view,
-      tenantId,
-      ...(key ? { key: key.apply(instance, [...args]) } : { args: parameters.keyed(args) }),
-      varyBy: varyBy?.apply(instance, [...args]),
-    });
+    // In the order in which they were always called.
+    const own = key?.apply(instance, [...args]);
+    const keyed = key ? undefined : parameters.keyed(args);
+    const variant = varyBy?.apply(instance, [...args]);
+    return cache.keys.buildMethodKey(
+      keyed === undefined
+        ? { name: view, tenantId, key: own, varyBy: variant }
+        : { name: view, tenantId, args: keyed, varyBy: variant },
+    );
   }
 
   private prepare(cache: CacheService, type: object): Prepared {
