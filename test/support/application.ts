@@ -70,7 +70,8 @@ export async function startApplication(
   const names = app.get(Names);
   const cache = app.get(CacheService);
   const cached = async (): Promise<void> => {
-    for (let attempt = 0; attempt < 1_000; attempt++) {
+    // A store that was turned away from is back when its probe says so, which nobody waits for.
+    for (const end = Date.now() + 20_000; Date.now() < end; await new Promise(setImmediate)) {
       const { calls } = names;
       await names.names();
       if (names.calls === calls) return;

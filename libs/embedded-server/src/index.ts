@@ -33,6 +33,10 @@ export interface EmbeddedServer {
   halt(): Promise<void>;
   /** Die as by a power cut: `kill -9`, nothing flushed, clients cut off; and stay down. The data is kept. */
   crash(): Promise<void>;
+  /** Stop to answer without closing anything, as a host that swaps: accepted connections stay open and silent. */
+  hang(): Promise<void>;
+  /** Go on after {@link hang}. */
+  resume(): Promise<void>;
   /** Start again on the same data and port, after {@link halt} if it is running. */
   restart(): Promise<void>;
   /** Shut down, if it is running, and delete the data. */
@@ -90,6 +94,8 @@ export async function startServer(options: ServerOptions = {}): Promise<Embedded
       halt: () => end('SIGINT'),
       // Its children notice at once that it is gone and end without writing anything.
       crash: () => end('SIGKILL'),
+      hang: () => signalTree(running.process!.pid!, 'SIGSTOP'),
+      resume: () => signalTree(running.process!.pid!, 'SIGCONT'),
       restart: async () => {
         await end('SIGINT');
         await startAgain(server);
@@ -109,6 +115,16 @@ async function endProcess(child: ChildProcess | undefined, signal: 'SIGINT' | 'S
   const ended = once(child, 'exit');
   child.kill(signal);
   await ended;
+}
+
+/** Signal a process and its children, itself first: what is stopped makes no more of them. */
+async function signalTree(pid: number, signal: 'SIGSTOP' | 'SIGCONT'): Promise<void> {
+  process.kill(pid, signal);
+  const { stdout } = await run('ps', ['-A', '-o', 'pid=', '-o', 'ppid=']);
+  for (const line of stdout.trim().split('\n')) {
+    const [child, parent] = line.trim().split(/\s+/).map(Number);
+    if (parent === pid) process.kill(child!, signal);
+  }
 }
 
 /** After a crash the last child may need a moment to end; until then a new server refuses the shared memory it holds. */

@@ -21,6 +21,8 @@ interface Frame {
   readonly observer?: StatementObserver | undefined;
   /** The cache's own statements. */
   readonly isAside?: boolean;
+  /** Told that what is being computed past the cache is not the value of its key. */
+  readonly withhold?: () => void;
 }
 
 const current = new AsyncLocalStorage<Frame | undefined>();
@@ -79,7 +81,19 @@ export class Computation {
   /** Send statements of the cache's own, which are nobody's dependencies. */
   static unobserved<T>(work: () => T): T {
     const frame = current.getStore();
-    return frame === undefined ? work() : current.run({ computation: frame.computation, isAside: true }, work);
+    return frame === undefined ? work() : current.run({ ...frame, observer: undefined, isAside: true }, work);
+  }
+
+  /** Compute past the cache, and outside of any computation. `withhold`: see {@link withholdHere}. */
+  static async apart<T>(work: () => Promise<T>, withhold: () => void): Promise<T> {
+    return current.run({ computation: undefined, withhold }, async () => work());
+  }
+
+  /** What is being computed here is not the value of its key, so nobody else may have it. */
+  static withholdHere(): void {
+    const frame = current.getStore();
+    frame?.computation?.withhold();
+    frame?.withhold?.();
   }
 
   /** A callback that runs in the context of its making, whoever calls it. */

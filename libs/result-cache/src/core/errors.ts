@@ -15,12 +15,12 @@ export class MissingTenantError extends CacheError {}
 /** The tenant named by the request contradicts the verified one (a header against a token, say). */
 export class TenantMismatchError extends CacheError {}
 
-/** A value cannot be stored faithfully (a function, a cycle, over the size limit); it is returned to the caller uncached. */
+/** A value cannot be stored faithfully (a function, a cycle), or is over a limit (its size, what it depends on); it is returned to the caller uncached. */
 export class UnstorableValueError extends CacheError {
   constructor(
     message: string,
     /** Short machine-readable reason, used as a counter's label. */
-    readonly reason: 'too-large' | 'cyclic' | 'unsupported' | 'unknown-class',
+    readonly reason: 'too-large' | 'too-many-tags' | 'cyclic' | 'unsupported' | 'unknown-class',
   ) {
     super(message);
   }

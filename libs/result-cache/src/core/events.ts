@@ -16,7 +16,7 @@ export type CacheEvent = { cache: string } & (
   | { type: 'unstorable'; view: string; reason: string; message: string }
   | { type: 'untracked'; view: string; message: string }
   | { type: 'invalidated'; domains: readonly string[]; tags: readonly string[] }
-  | { type: 'purged'; entries: number | null; logRows: number | null }
+  | { type: 'purged'; entries: number | null; logRows: number | null; evicted: number }
   | { type: 'availability'; state: 'new' | 'ready' | 'off' | 'unreachable'; message: string }
   | { type: 'error'; operation: string; error: Error }
 );

@@ -1,3 +1,4 @@
+export { type BreakerOptions, type BreakerState, type BreakerStatus } from './circuit-breaker.js';
 export { systemClock, type Clock } from './clock.js';
 export * from './dependencies.js';
 export { ttlToMs, type NamedTtl, type NamedTtls, type Ttl } from './duration.js';

@@ -1,6 +1,6 @@
 import { type Dependencies, type RowValues } from './dependencies.js';
 import { resolveTtl, ttlToMs, type NamedTtl, type NamedTtls, type Ttl } from './duration.js';
-import { CacheConfigurationError } from './errors.js';
+import { CacheConfigurationError, UnstorableValueError } from './errors.js';
 import { freshnessToMs, type Freshness } from './freshness.js';
 import { leaseTimes, type LeaseOptions, type LeaseTimes } from './lease-options.js';
 import { ClassRegistry, type Class } from './values/index.js';
@@ -174,6 +174,20 @@ function rows(given: EntryOptions['rows'], where: string): Dependencies['rows'] 
       );
   }
   return given ?? [];
+}
+
+/** What to say of a value with more dependencies than may be; `null` where it has not. */
+export function tooManyTags(
+  written: number,
+  { domains, free, rows }: Dependencies,
+  most: number,
+): UnstorableValueError | null {
+  const count = written + domains.length + free.length + rows.length;
+  if (count <= most) return null;
+  return new UnstorableValueError(
+    `it depends on ${count} domains, tags and rows, over ${most}: name whole domains in place of rows, or raise maxTags`,
+    'too-many-tags',
+  );
 }
 
 /** Whether these options say at all when a value becomes void. */

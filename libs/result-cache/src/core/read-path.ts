@@ -9,7 +9,7 @@ import { Visit, type Lease } from './leases.js';
 import { type MemoryHit, type MemoryTier } from './memory-tier.js';
 import { operationReply } from './operation.js';
 import { type Tier } from './outcome.js';
-import { type Policy } from './policy.js';
+import { tooManyTags, type Policy } from './policy.js';
 import { type Recorder } from './recorder.js';
 import { type Session } from './session.js';
 import { type Proof } from './store.js';
@@ -36,6 +36,8 @@ interface Reading {
   started: number;
   /** Its waiting for other processes, once it has begun. */
   visit?: Visit;
+  /** The same among the moments of {@link Detours}. */
+  moment: number;
 }
 
 /** Why a read passes by the cache. */
@@ -49,6 +51,7 @@ export class ReadPath {
     private readonly recorder: Recorder,
     private readonly clock: Clock,
     private readonly maxValueBytes: number,
+    private readonly maxTags: number,
     /** Whether domains must be tracked to be cached. */
     private readonly tracks: boolean,
   ) {}
@@ -116,9 +119,9 @@ export class ReadPath {
     );
   }
 
-  private unavailable<T>(error: Error, { key, policy }: Reading, compute: () => Promise<T>): Promise<T> {
+  private unavailable<T>(error: Error, reading: Reading, compute: () => Promise<T>): Promise<T> {
     this.recorder.failed('exchange', error);
-    return this.bypass(key, compute, policy, 'unavailable');
+    return this.bypass(reading, compute, 'unavailable');
   }
 
   /** The whole way, where anything is out of the ordinary. */
@@ -130,9 +133,9 @@ export class ReadPath {
     reading = this.reading(key, policy, policy.view, tenantId),
   ): Promise<T> {
     this.guardTenant(policy.view, tenantId);
-    if (transactions.open() !== undefined) return this.bypass(key, compute, policy, 'transaction');
+    if (transactions.open() !== undefined) return this.bypass(reading, compute, 'transaction');
     const reason = this.isTracked(policy) ? null : await this.whyBypassed(policy);
-    if (reason !== null) return this.bypass(key, compute, policy, reason);
+    if (reason !== null) return this.bypass(reading, compute, reason);
     const { found, reply } = await this.lookup<T>(reading);
     return this.answer(reading, compute, found, reply);
   }
@@ -148,12 +151,12 @@ export class ReadPath {
       this.hit(reading, found);
       return found.value;
     }
-    const { key, policy } = reading;
-    if (reply === null) return this.bypass(key, compute, policy, 'unavailable');
+    const { policy } = reading;
+    if (reply === null) return this.bypass(reading, compute, 'unavailable');
     // The store may just have turned out to be made anew, without the triggers.
     if (!this.isTracked(policy))
       return this.whyBypassed(policy).then((reason) =>
-        reason === null ? this.joinOrCompute(reading, compute, reply) : this.bypass(key, compute, policy, reason),
+        reason === null ? this.joinOrCompute(reading, compute, reply) : this.bypass(reading, compute, reason),
       );
     return this.joinOrCompute(reading, compute, reply);
   }
@@ -246,16 +249,17 @@ export class ReadPath {
   private async join<T>(
     running: Computation,
     compute: () => Promise<T>,
-    { key, policy, view, tenantId }: Reading,
+    reading: Reading,
     reply: Reply,
   ): Promise<T> {
+    const { policy, view, tenantId } = reading;
     const outer = Computation.current();
     const share = (): Promise<{ copy: unknown } | null> => running.share();
     const shared = await (outer === undefined ? share() : outer.await(running, share)).catch((error: Error) => {
       outer?.follow(running, Infinity);
       throw error;
     });
-    if (shared === null) return this.bypass(key, compute, policy, 'unstorable');
+    if (shared === null) return this.bypass(reading, compute, 'unstorable');
     this.recorder.joined(view, tenantId);
     outer?.follow(running, reply.now + policy.ttlMs);
     return shared.copy as T;
@@ -375,6 +379,11 @@ export class ReadPath {
     const { json, types, bytes } = encoded;
     const endedAt = this.clock.monotonic();
     const { tags, dependencies } = computation.written();
+    const tooMany = tooManyTags(tags.length, dependencies, this.maxTags);
+    if (tooMany !== null) {
+      this.recorder.unstorable(policy.view, tooMany);
+      return undefined;
+    }
     const cachedAt = startedAt + computeMs;
     const proof = { fence, tags, expiresAt: cachedAt + ttlMs, cachedAt, computeMs };
     const { hasAllTags } = computation;
@@ -426,7 +435,7 @@ export class ReadPath {
 
   /** What is being computed here is not what its key says. */
   withhold(why: string): void {
-    Computation.current()?.withhold();
+    Computation.withholdHere();
     this.doNotKeep(why);
   }
 
@@ -455,10 +464,32 @@ export class ReadPath {
     return this.computeFor(Computation.current(), compute, policy);
   }
 
-  private async bypass<T>(key: string, compute: () => Promise<T>, policy: Policy, reason: Bypass): Promise<T> {
+  private async bypass<T>(reading: Reading, compute: () => Promise<T>, reason: Bypass): Promise<T> {
+    const { key, policy } = reading;
+    // A computation around it would not be told what a shared one depends on, and what is computed under one fence for a
+    // whole operation may use what was read before it began.
+    const isShared =
+      reason === 'unavailable' && Computation.current() === undefined && operationReply(this.session) === undefined;
+    if (isShared) return this.detour(reading, compute);
     this.passBy(policy, reason);
     const value = await this.computeFor(Computation.current(), compute, policy);
     if (reason !== 'transaction') this.memory?.supersede(key);
+    return value;
+  }
+
+  /** Compute because the store cannot be asked, together with all who had asked by then. */
+  private async detour<T>({ key, policy, view, tenantId, moment }: Reading, compute: () => Promise<T>): Promise<T> {
+    const { detours } = this.session;
+    const joining = detours.join<T>(key, moment);
+    const shared = joining === undefined ? null : await joining;
+    if (shared !== null) {
+      this.recorder.joined(view, tenantId);
+      return shared.copy;
+    }
+    this.passBy(policy, 'unavailable');
+    const isData = (value: T): boolean => !(this.encode(value, policy, Infinity) instanceof UnstorableValueError);
+    const value = await detours.compute(key, compute, isData);
+    this.memory?.supersede(key);
     return value;
   }
 
@@ -490,7 +521,7 @@ export class ReadPath {
   }
 
   private reading(key: string, policy: Policy, view: string, tenantId?: string): Reading {
-    return { key, policy, view, tenantId, started: this.clock.monotonic() };
+    return { key, policy, view, tenantId, started: this.clock.monotonic(), moment: this.session.detours.moment() };
   }
 }
 

@@ -2,6 +2,7 @@ import { type Clock } from './clock.js';
 import { events, type CacheEvent } from './events.js';
 import { outcomes, type Tier } from './outcome.js';
 import { StatsRecorder } from './stats.js';
+import { type PurgeResult } from './store.js';
 import { type UnstorableValueError } from './errors.js';
 
 const MOST_COMPLAINTS = 10_000;
@@ -63,7 +64,9 @@ export class Recorder {
   /** Counted always, told once per view: a method that returns something unstorable does so at every call. */
   unstorable(view: string, { reason, message }: UnstorableValueError): void {
     this.stats.count('unstorable');
-    if (this.firstTime(`unstorable ${view}`)) this.publish({ type: 'unstorable', view, reason, message });
+    if (reason === 'too-large') this.stats.count('tooLarge');
+    if (reason === 'too-many-tags') this.stats.count('tooManyTags');
+    if (this.firstTime(`unstorable ${view} ${reason}`)) this.publish({ type: 'unstorable', view, reason, message });
   }
 
   untracked(view: string, message: string): void {
@@ -74,8 +77,9 @@ export class Recorder {
     this.publish({ type: 'invalidated', domains, tags });
   }
 
-  purged(entries: number | null, logRows: number | null): void {
-    this.publish({ type: 'purged', entries, logRows });
+  purged({ entries, logRows, evicted = 0 }: PurgeResult): void {
+    if (evicted > 0) this.stats.count('tableEvictions', evicted);
+    this.publish({ type: 'purged', entries, logRows, evicted });
   }
 
   /** An entry left memory to make room. */

@@ -13,7 +13,7 @@ import { storableKey, storablePattern } from './raw-key.js';
 import { ReadPath } from './read-path.js';
 import { Recorder } from './recorder.js';
 import { checkKeys } from './option-keys.js';
-import { ENTRY_KEYS, Policy, saysWhenVoid, type EntryOptions } from './policy.js';
+import { ENTRY_KEYS, Policy, saysWhenVoid, tooManyTags, type EntryOptions } from './policy.js';
 import { Session } from './session.js';
 import { type CacheStats } from './stats.js';
 import { type CacheStore, type PurgeResult, type Queryable } from './store.js';
@@ -35,6 +35,8 @@ export interface ResultCacheOptions {
   enableStats?: boolean;
   /** Larger values are returned but not stored. Default 100,000 bytes of JSON. */
   maxValueBytes?: number;
+  /** Values that depend on more domains, tags and rows than this are returned but not stored. Default 10,000. */
+  maxTags?: number;
   /**
    * `'strict'` (default): a write makes void what depends on it. `'ttl'`: nothing is tracked, every entry lives for its
    * TTL whatever happens to the data.
@@ -98,6 +100,7 @@ export class ResultCache {
   private readonly memory: MemoryTier | null;
   private readonly reads: ReadPath;
   private readonly maxValueBytes: number;
+  private readonly maxTags: number;
   private readonly maxEntries: number;
   private readonly ttls: NamedTtls;
   private readonly freshness: Freshness;
@@ -113,6 +116,7 @@ export class ResultCache {
     this.maxTtlMs = ttlToMs(options.maxTtl ?? DEFAULT_MAX_TTL, 'maxTtl');
     this.defaultTtl = options.defaultTtl ?? Math.min(DEFAULT_TTL, this.maxTtlMs / 1000);
     this.maxValueBytes = positive(options.maxValueBytes ?? 100_000, 'maxValueBytes');
+    this.maxTags = positive(options.maxTags ?? MOST_TAGS, 'maxTags');
     this.ttls = options.ttls ?? {};
     this.maxEntries = options.memory === false ? 0 : (options.memory?.maxEntries ?? MOST_ENTRIES);
     this.freshness = options.freshness ?? 'strict';
@@ -125,7 +129,8 @@ export class ResultCache {
       options.memory === false
         ? null
         : memoryTier(options.memory ?? {}, this.session, clock, () => this.recorder.evicted());
-    this.reads = new ReadPath(this.session, this.memory, this.recorder, clock, this.maxValueBytes, this.tracks);
+    const { maxValueBytes, maxTags } = this;
+    this.reads = new ReadPath(this.session, this.memory, this.recorder, clock, maxValueBytes, maxTags, this.tracks);
     this.plain = this.policy({ untracked: true });
   }
 
@@ -289,6 +294,8 @@ export class ResultCache {
       );
     const policy = this.policy({ untracked: !dependent, ...options });
     const { registry, ttlMs, dependencies, view } = policy;
+    const tooMany = tooManyTags(0, dependencies, this.maxTags);
+    if (tooMany !== null) throw tooMany;
     const encoded = [...entries].map(([key, value]) => ({
       key: storableKey(key),
       ...encodeValue(value, { registry, maxBytes: this.maxValueBytes }),
@@ -343,11 +350,11 @@ export class ResultCache {
     this.recorder.invalidated(dependencies.domains, dependencies.free);
   }
 
-  /** Delete expired entries, trim the invalidation log, and look again whether all triggers are in place. */
+  /** Delete expired entries, and live ones beyond what the table may hold, trim the invalidation log, and look again whether all triggers are in place. */
   async purge(): Promise<PurgeResult> {
     const result = await this.store.purge();
     await this.session.domains.refresh();
-    this.recorder.purged(result.entries, result.logRows);
+    this.recorder.purged(result);
     return result;
   }
 
@@ -363,7 +370,9 @@ export class ResultCache {
   async getStats(): Promise<CacheStats> {
     const size = this.memory?.size ?? 0;
     const memory = { size, maxSize: this.maxEntries, memoryEntries: size, memoryBytes: this.memory?.bytes ?? 0 };
-    return { ...this.recorder.snapshot(), ...memory, ...(await this.store.stats()) };
+    const stats = await this.store.stats();
+    const { breaker } = this.store;
+    return { ...this.recorder.snapshot(), ...memory, ...stats, ...(breaker && { breaker }) };
   }
 
   /** The counters of this process, without asking the database. */
@@ -416,6 +425,9 @@ export class ResultCache {
 
 /** Entries in memory where nothing else is said. */
 const MOST_ENTRIES = 1_000;
+
+/** What an entry depends on at most where nothing else is said: each of these comes with every hit. */
+const MOST_TAGS = 10_000;
 
 const NO_PROOF = { expiresAt: 0, cachedAt: 0, computeMs: null };
 

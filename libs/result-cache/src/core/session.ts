@@ -1,6 +1,7 @@
 import { systemClock, type Clock } from './clock.js';
 import { type Computation } from './computation.js';
 import { type Dependencies } from './dependencies.js';
+import { Detours } from './detours.js';
 import { DomainWatch } from './domain-watch.js';
 import { StoreTimeoutError } from './errors.js';
 import { events, STORE_EVENTS } from './events.js';
@@ -31,6 +32,8 @@ export class Session {
   readonly leases: Leases | undefined;
   /** What is being computed or stored, by key. */
   readonly running = new Map<string, Computation>();
+  /** What is being computed because the store cannot be asked. */
+  readonly detours = new Detours();
   private readonly exchange: Exchange;
   /** What is being found out before a value can be stored, and the storing itself. */
   private readonly settling = new Set<Promise<void>>();
@@ -38,6 +41,8 @@ export class Session {
   private paying: Promise<void> | null = null;
   private retry: NodeJS.Timeout | undefined;
   private timeoutMs = Infinity;
+  /** What took longer than a read waits, and has not ended yet. */
+  private overdue = 0;
 
   private constructor(
     readonly store: CacheStore,
@@ -93,14 +98,22 @@ export class Session {
     if (timeoutMs === Infinity) return work;
     let timer: NodeJS.Timeout | undefined;
     const tooLate = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => setImmediate(() => reject(new StoreTimeoutError(timeoutMs))), timeoutMs);
+      const expire = (): void => {
+        this.overdue++;
+        const end = (): void => void this.overdue--;
+        work.then(end, end);
+        reject(new StoreTimeoutError(timeoutMs));
+      };
+      // While nothing comes back, waiting as well would not help: only what is there already is taken.
+      timer = setTimeout(() => setImmediate(expire), this.overdue > 0 ? 0 : timeoutMs);
     });
     return Promise.race([work, tooLate]).finally(() => clearTimeout(timer));
   }
 
   /**
-   * Invalidate now. If the store cannot be asked the debt is kept and tried again: until it is paid this process serves
-   * nothing from the cache, so one at least reads one's own writes. Within a transaction a failure is the transaction's.
+   * Invalidate now. If the store does not answer in time the debt is kept and tried again: until it is paid this process
+   * serves nothing from the cache, so one at least reads one's own writes. Within a transaction a failure is the
+   * transaction's.
    */
   async invalidate(dependencies: Dependencies, within?: Queryable): Promise<void> {
     if (within !== undefined) {
@@ -109,7 +122,7 @@ export class Session {
       return;
     }
     this.owed.push(dependencies);
-    await this.payOwed().catch(() => undefined);
+    await this.inTime(this.payOwed()).catch(() => undefined);
     this.proof.end();
   }
 

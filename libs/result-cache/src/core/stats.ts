@@ -1,3 +1,5 @@
+import { type BreakerStatus } from './circuit-breaker.js';
+
 /** Counters since the start or the last `resetStats()`. */
 export interface Counters {
   hits: number;
@@ -9,8 +11,14 @@ export interface Counters {
   bypassed: number;
   /** Values that could not be stored (too large, cyclic, …). */
   unstorable: number;
+  /** Of these: those over `maxValueBytes`. */
+  tooLarge: number;
+  /** Of these: those over `maxTags`. */
+  tooManyTags: number;
   /** Entries that left memory to stay within its limits. */
   evictions: number;
+  /** Entries that this process deleted from the table to stay within its limits. */
+  tableEvictions: number;
   errors: number;
   /** Milliseconds of computing that hits made unnecessary. */
   computeMsSaved: number;
@@ -34,8 +42,12 @@ export interface CacheStats extends Counters {
   memoryBytes: number;
   totalEntries: number;
   expiredEntries: number;
+  /** Values as JSON, keys, tags and proofs: what `maxTableBytes` limits; missing where the store does not count it. */
+  entryBytes?: number;
   tableSizeBytes: number;
   logSizeBytes: number;
+  /** Whether the store turns callers away at present, and how often it began to; missing where it never does. */
+  breaker?: BreakerStatus;
   /** By view, that is: by decorated method or queried view. */
   views: Record<string, ViewCounters>;
 }
@@ -100,7 +112,10 @@ function zero(): Counters {
     stores: 0,
     bypassed: 0,
     unstorable: 0,
+    tooLarge: 0,
+    tooManyTags: 0,
     evictions: 0,
+    tableEvictions: 0,
     errors: 0,
     computeMsSaved: 0,
   };

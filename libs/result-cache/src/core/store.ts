@@ -1,3 +1,4 @@
+import { type BreakerStatus } from './circuit-breaker.js';
 import { type Dependencies } from './dependencies.js';
 import { type Fence } from './fence.js';
 import { type StatementInference } from './inference.js';
@@ -127,6 +128,8 @@ export type DomainReport = ReadonlyMap<string, string | null>;
 export interface StoreStats {
   readonly totalEntries: number;
   readonly expiredEntries: number;
+  /** Values as JSON, keys, tags and proofs: what `maxTableBytes` limits. Unlike the table's size it shrinks at once. */
+  readonly entryBytes?: number;
   readonly tableSizeBytes: number;
   readonly logSizeBytes: number;
   /** Mean milliseconds that writes take to cascade, where the database measures it. */
@@ -139,6 +142,8 @@ export interface PurgeResult {
   readonly entries: number | null;
   /** Rows trimmed from the invalidation log; `null` where another process was at it. */
   readonly logRows: number | null;
+  /** Live entries deleted to keep a limit of the table; missing where none is set. */
+  readonly evicted?: number;
 }
 
 /**
@@ -158,6 +163,8 @@ export interface CacheStore {
   readonly inferences?: StatementInference;
   /** Has one process compute for all, for `lease`; a store without it refuses that option. */
   readonly leases?: LeaseStore;
+  /** Whether it turns callers away at present; a store that never does lacks it. */
+  readonly breaker?: BreakerStatus;
   /**
    * What was touched since a fence, and the rows of some keys, seen in one snapshot. `null` when the store has lost
    * its incarnation; call {@link CacheStore.recover}, then ask again.

@@ -74,7 +74,9 @@ export class CacheHealthIndicator {
       this.probes.set(cache.store, probe);
     }
     const reading = await probe.read();
-    return diagnose(cache.counters(), reading, this.options);
+    const diagnosis = diagnose(cache.counters(), reading, this.options);
+    const { breaker } = cache.store;
+    return breaker === undefined ? diagnosis : { ...diagnosis, breaker: breaker.state };
   }
 
   private choose(names?: readonly string[]): ResultCache[] {

@@ -1,3 +1,4 @@
+import { type BreakerState } from '../core/circuit-breaker.js';
 import { type StoreReading } from '../core/store-probe.js';
 import { NotInstalledError } from '../postgres/index.js';
 import { type CheckedHealthOptions } from './health-options.js';
@@ -6,6 +7,8 @@ import { type CheckedHealthOptions } from './health-options.js';
 export interface CacheDiagnosis {
   /** Whether the cache can use its database at all. */
   available: boolean;
+  /** `open`: callers are turned away at once, because the database did not answer. */
+  breaker?: BreakerState;
   /** What is wrong, each with what to do. */
   problems: string[];
   /** What is not wrong but could be better. */

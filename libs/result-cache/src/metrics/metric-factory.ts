@@ -33,7 +33,7 @@ export class MetricFactory {
     name: string,
     help: string,
     labelNames: readonly L[],
-    collect: (gauge: Gauge<L>) => Promise<void>,
+    collect: (gauge: Gauge<L>) => void | Promise<void>,
   ): Gauge<L> {
     return new Gauge({
       ...this.common(name, help, labelNames),

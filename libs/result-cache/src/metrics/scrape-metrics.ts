@@ -2,6 +2,8 @@ import { type CacheStore, type Counters, type ResultCache, type StoreStats } fro
 import { StoreProbe, type StoreProbeOptions, type StoreReading } from '../core/store-probe.js';
 import { type MetricFactory } from './metric-factory.js';
 
+const BREAKER_STATES = ['closed', 'open', 'half-open'] as const;
+
 type Reading = readonly [cache: ResultCache, reading: StoreReading];
 
 /**
@@ -28,7 +30,11 @@ export class ScrapeMetrics {
       for (const [{ name }, { ok }] of readings) if (!ok) gauge.set({ cache: name }, 0);
     });
     this.counted('unstorable_total', 'Values that could not be stored (too large, cyclic, …).', 'unstorable');
-    this.counted('evictions_total', 'Entries removed to stay within a limit.', 'evictions');
+    this.counted('too_large_total', 'Values over maxValueBytes, which were not stored.', 'tooLarge');
+    this.counted('too_many_tags_total', 'Values over maxTags, which were not stored.', 'tooManyTags');
+    this.counted('evictions_total', 'Entries removed from memory to stay within its limits.', 'evictions');
+    this.counted('table_evictions_total', 'Live entries deleted to keep the table in its limits.', 'tableEvictions');
+    this.breaker();
     this.counted('compute_seconds_saved_total', 'Computing that hits made unnecessary.', 'computeMsSaved', 1000);
   }
 
@@ -43,6 +49,20 @@ export class ScrapeMetrics {
         if (reading.ok && !summed.has(store)) gauge.inc({ cache: name }, reading.stats[figure]);
         summed.add(store);
       }
+    });
+  }
+
+  /** Asks nobody, so it is right when the store does not answer. */
+  private breaker(): void {
+    this.factory.gauge('breaker_state', 'The state that holds is 1.', ['cache', 'state'], (gauge) => {
+      gauge.reset();
+      for (const { name, store } of new Set(this.caches()))
+        for (const state of BREAKER_STATES)
+          if (store.breaker) gauge.set({ cache: name, state }, store.breaker.state === state ? 1 : 0);
+    });
+    this.factory.counter('breaker_openings_total', 'How often it began to turn callers away.', ['cache'], (metric) => {
+      metric.reset();
+      for (const { name, store } of new Set(this.caches())) metric.inc({ cache: name }, store.breaker?.openings ?? 0);
     });
   }
 

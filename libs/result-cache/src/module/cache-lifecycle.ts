@@ -8,6 +8,7 @@ import {
   type OnModuleInit,
 } from '@nestjs/common';
 import { ModuleRef } from '@nestjs/core';
+import { systemClock } from '../core/clock.js';
 import { ttlToMs } from '../core/duration.js';
 import { CacheConfigurationError } from '../core/errors.js';
 import { NotInstalledError } from '../postgres/installer.js';
@@ -24,6 +25,7 @@ interface IntervalRegistry {
 }
 
 const INTERVAL = 'nestjs-result-cache:purge';
+const DEFAULT_SHUTDOWN = '5s';
 
 /** From the start of the application to its end: install, purge on schedule, finish what is under way, close. */
 @Injectable()
@@ -32,6 +34,10 @@ export class CacheLifecycle implements OnModuleInit, OnModuleDestroy, BeforeAppl
   private timer: NodeJS.Timeout | undefined;
   private intervals: IntervalRegistry | undefined;
   private purging: Promise<void> | undefined;
+  /** Tables whose limit was told of. */
+  private readonly evicting = new Set<string>();
+  /** When the application must have ended, in monotonic milliseconds; set when it begins to. */
+  private deadline: number | undefined;
 
   constructor(
     @Inject(CACHE_OPTIONS) private readonly options: CacheModuleOptions,
@@ -50,17 +56,31 @@ export class CacheLifecycle implements OnModuleInit, OnModuleDestroy, BeforeAppl
   async onModuleDestroy(): Promise<void> {
     clearInterval(this.timer);
     this.intervals?.deleteInterval(INTERVAL);
-    await this.purging;
+    await this.inTime(this.purging);
   }
 
   /** Requests may still be answered after this; what they compute is stored if the time suffices. */
   async beforeApplicationShutdown(): Promise<void> {
-    await Promise.all(this.registry.services.map(({ engine }) => engine.drain()));
+    await this.inTime(Promise.all(this.registry.services.map(({ engine }) => engine.drain())));
   }
 
   async onApplicationShutdown(): Promise<void> {
     for (const { engine } of this.registry.services) engine.stop();
-    await Promise.all(this.registry.stores.map((store) => store.close()));
+    await Promise.all(this.registry.stores.map((store) => store.close(this.leftMs)));
+  }
+
+  /** Milliseconds that the application's end may still take. */
+  private get leftMs(): number {
+    const now = systemClock.monotonic();
+    this.deadline ??= now + ttlToMs(this.options.shutdownTimeout ?? DEFAULT_SHUTDOWN, 'shutdownTimeout');
+    return Math.max(0, this.deadline - now);
+  }
+
+  /** Wait for the end of something, but not beyond the application's: a server that hangs must not keep it. */
+  private async inTime(work: Promise<unknown> | undefined): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const tooLate = new Promise<void>((resolve) => (timer = setTimeout(resolve, this.leftMs)));
+    await Promise.race([work, tooLate]).finally(() => clearTimeout(timer));
   }
 
   /** Purge all tables now. Never rejects: a database that cannot be reached is purged another time. */
@@ -100,14 +120,25 @@ export class CacheLifecycle implements OnModuleInit, OnModuleDestroy, BeforeAppl
     }
   }
 
+  /** Once: a table at its limit is so at every purge, and the counter tells how often. */
+  private tellOfEviction({ table, limits }: PostgresCache, evicted: number): void {
+    if (this.evicting.has(table.quoted)) return;
+    this.evicting.add(table.quoted);
+    const given = Object.entries(limits).flatMap(([limit, value]) => (value === undefined ? [] : `${limit} ${value}`));
+    this.logger.warn(
+      `The cache table ${table.quoted} was over its limit (${given.join(', ')}): ${evicted} live entries that would have expired first were deleted. Raise the limit, shorten TTLs, or purge more often`,
+    );
+  }
+
   private async purgeAll(): Promise<void> {
     const purged = new Set<unknown>();
     for (const { engine } of this.registry.services) {
       if (purged.has(engine.store)) continue;
       purged.add(engine.store);
       try {
-        const { entries } = await engine.purge();
+        const { entries, evicted = 0 } = await engine.purge();
         if (entries !== null && entries > 0) this.logger.log(`Cleaned ${entries} expired cache entries`);
+        if (evicted > 0) this.tellOfEviction(engine.store as PostgresCache, evicted);
       } catch (error) {
         this.logger.warn(`Purging the cache failed: ${(error as Error).message}`);
       }

@@ -26,6 +26,7 @@ export class CacheRegistry {
     private readonly tenants: TenantContext,
   ) {
     const { connection, watch, inference, autoInitialize, poolSize, prepare, tableName, partitions, maxTtl } = options;
+    const { breaker, maxTableEntries, maxTableBytes } = options;
     this.store = new PostgresCache({
       connection,
       watch,
@@ -36,6 +37,9 @@ export class CacheRegistry {
       tableName,
       partitions,
       maxTtl: seconds(maxTtl),
+      breaker,
+      maxTableEntries,
+      maxTableBytes,
     });
     this.main = this.service(this.store, options, 'default', options.prefix ?? DEFAULT_PREFIX);
   }
@@ -88,12 +92,20 @@ export class CacheRegistry {
   }
 
   /** The table's one store: two on a table would ask twice what one statement answers. */
-  private storeFor({ tableName, maxTtl, partitions }: NamedCacheOptions, where: string): PostgresCache {
+  private storeFor(options: NamedCacheOptions, where: string): PostgresCache {
+    const { tableName, maxTtl, partitions, maxTableEntries, maxTableBytes } = options;
     const { quoted } = tableName === undefined ? this.store.table : parseTableName(tableName);
     const own = quoted === this.store.table.quoted;
     const shared = own ? { store: this.store, partitions: this.options.partitions ?? 0 } : this.siblings.get(quoted);
     if (shared === undefined) {
-      const store = this.store.sibling({ tableName, maxTtl: seconds(maxTtl) ?? this.store.maxTtl, partitions });
+      const { limits } = this.store;
+      const store = this.store.sibling({
+        tableName,
+        maxTtl: seconds(maxTtl) ?? this.store.maxTtl,
+        partitions,
+        maxTableEntries: maxTableEntries ?? limits.maxTableEntries,
+        maxTableBytes: maxTableBytes ?? limits.maxTableBytes,
+      });
       this.siblings.set(quoted, { store, partitions: partitions ?? 0 });
       return store;
     }
@@ -105,6 +117,11 @@ export class CacheRegistry {
       throw new CacheConfigurationError(
         `${where}: its table ${quoted} has maxTtl ${shared.store.maxTtl} s and ${shared.partitions} partitions, as the ${own ? 'module' : 'cache that named it first'} says; do not exceed or change them, or give another tableName`,
       );
+    for (const limit of ['maxTableEntries', 'maxTableBytes'] as const)
+      if (options[limit] !== undefined && options[limit] !== shared.store.limits[limit])
+        throw new CacheConfigurationError(
+          `${where}: its table ${quoted} has ${limit} ${shared.store.limits[limit] ?? 'none'}, as the ${own ? 'module' : 'cache that named it first'} says; leave it out, or give another tableName`,
+        );
     return shared.store;
   }
 
@@ -124,6 +141,7 @@ export class CacheRegistry {
       ttls: this.options.ttls,
       enableStats: options.enableStats ?? this.options.enableStats,
       maxValueBytes: options.maxValueBytes ?? this.options.maxValueBytes,
+      maxTags: options.maxTags ?? this.options.maxTags,
       invalidation: options.invalidation ?? this.options.invalidation,
       freshness: options.freshness ?? this.options.freshness,
       lease: options.lease ?? this.options.lease,

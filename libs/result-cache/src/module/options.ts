@@ -1,3 +1,5 @@
+import { BREAKER_KEYS, type BreakerOptions, CircuitBreaker } from '../core/circuit-breaker.js';
+import { systemClock } from '../core/clock.js';
 import { DEFAULT_MAX_TTL } from '../core/defaults.js';
 import { ttlToMs, type NamedTtls, type Ttl } from '../core/duration.js';
 import { CacheConfigurationError } from '../core/errors.js';
@@ -25,6 +27,12 @@ export interface CacheOptions {
   partitions?: number;
   /** Larger values are returned but not stored. Default 100,000 bytes. */
   maxValueBytes?: number;
+  /** Values that depend on more domains, tags and rows than this are returned but not stored. Default 10,000. */
+  maxTags?: number;
+  /** Most entries in the table; each purge deletes those beyond that would expire first. Default: no limit. */
+  maxTableEntries?: number;
+  /** Most bytes of the entries in the table (values as JSON, keys, tags and proofs), likewise. Default: no limit. */
+  maxTableBytes?: number;
   /** Count hits and misses. Default `true`. */
   enableStats?: boolean;
   /** What every key begins with. Default `fraiseql`; a named cache's is `fraiseql.<name>`. */
@@ -59,6 +67,10 @@ export interface CacheModuleOptions extends CacheOptions {
   prepare?: boolean;
   /** Milliseconds a read waits for the cache's database before it computes by itself. Default 250; `Infinity` for no limit. */
   timeout?: number;
+  /** When a database that does not answer is let alone, and when it is asked again. */
+  breaker?: BreakerOptions;
+  /** How long the end of the application waits for computations and statements under way: seconds or text. Default `'5s'`. */
+  shutdownTimeout?: Ttl;
   /** How often expired entries are deleted and the log is trimmed: seconds or text. Default `'5m'`; `false` for never. */
   purgeInterval?: Ttl | false;
   /** Set the `Cache-Status` header (RFC 9211) on responses that read through the cache. Default `true`. */
@@ -85,6 +97,9 @@ export const CACHE_KEYS = [
   'maxTtl',
   'partitions',
   'maxValueBytes',
+  'maxTags',
+  'maxTableEntries',
+  'maxTableBytes',
   'enableStats',
   'prefix',
   'invalidation',
@@ -103,6 +118,8 @@ export const APPLICATION_KEYS = [
   'poolSize',
   'prepare',
   'timeout',
+  'breaker',
+  'shutdownTimeout',
   'purgeInterval',
   'cacheStatusHeader',
 ] as const;
@@ -136,6 +153,9 @@ export function checkRootOptions(options: CacheModuleOptions): CacheModuleOption
   checkTtls(options.ttls, ttlToMs(maxTtl), where);
   resolveTenancy(options.tenancy);
   checkPurgeInterval(options.purgeInterval, where);
+  checkBreaker(options.breaker, where);
+  if (options.shutdownTimeout !== undefined)
+    integer(ttlToMs(options.shutdownTimeout, `${where}: shutdownTimeout`), `${where}: shutdownTimeout (ms)`, 0, MOST_TIMER_MS);
   integer(options.poolSize, `${where}: poolSize`, 1, 1_000);
   for (const name of ['autoInitialize', 'prepare', 'cacheStatusHeader'] as const) boolean(options[name], where, name);
   checkWatch(options.watch, where);
@@ -165,6 +185,16 @@ function checkPurgeInterval(interval: CacheModuleOptions['purgeInterval'], where
     throw new CacheConfigurationError(
       `${where}: purgeInterval is longer than a timer can wait (24 days); write '5m', or false for never`,
     );
+}
+
+function checkBreaker(breaker: unknown, where: string): void {
+  if (breaker === undefined) return;
+  if (typeof breaker !== 'object' || breaker === null)
+    throw new CacheConfigurationError(
+      `${where}: breaker is no object; write breaker: { retryAfter: '1s' }, or leave it out`,
+    );
+  checkKeys(breaker, BREAKER_KEYS, `${where}: breaker`);
+  new CircuitBreaker(breaker, systemClock);
 }
 
 function checkWatch(watch: unknown, where: string): void {
@@ -275,6 +305,9 @@ function checkCacheOptions(options: CacheOptions, where: string): void {
   boolean(options.enableStats, where, 'enableStats');
   integer(options.partitions, `${where}: partitions`, 0, 1_024);
   integer(options.maxValueBytes, `${where}: maxValueBytes`, 1, 1 << 29);
+  integer(options.maxTags, `${where}: maxTags`, 1, 1 << 30);
+  integer(options.maxTableEntries, `${where}: maxTableEntries`, 1, Number.MAX_SAFE_INTEGER);
+  integer(options.maxTableBytes, `${where}: maxTableBytes`, 1, Number.MAX_SAFE_INTEGER);
   if (options.freshness !== undefined) freshnessToMs(options.freshness, where);
   if (options.lease !== undefined) leaseTimes(options.lease, where);
   if (options.memory !== undefined && options.memory !== false) {

@@ -1,7 +1,9 @@
 // The types by name: a project without `esModuleInterop` cannot read a default import out of our declarations.
+import { Socket } from 'node:net';
 import pg, { type Pool, type PoolClient, type PoolConfig, type QueryConfig } from 'pg';
 import { Computation } from '../core/computation.js';
 import { CacheConfigurationError } from '../core/errors.js';
+import { isUnanswered } from './database-errors.js';
 
 /** The part of a TypeORM `DataSource` that is needed; typed by shape, so that TypeORM need not be installed. */
 export interface DataSourceLike {
@@ -34,6 +36,14 @@ export interface Statement {
 /** A statement that takes longer is given up. The server's own limit comes first; this one is for a server that hangs. */
 const ANSWER_WITHIN_MS = 35_000;
 
+/** The longest a timer can wait: as good as no limit. */
+const NO_LIMIT_MS = 2 ** 31 - 1;
+
+/** How long {@link Connection.close} waits for what is under way. */
+const CLOSE_WITHIN_MS = 5_000;
+/** How often it cuts what others opened meanwhile. */
+const CUT_AGAIN_MS = 50;
+
 const asText = { getTypeParser: () => (value: string) => value };
 
 /** A pool seen through the few calls the cache makes. */
@@ -43,6 +53,8 @@ export class Connection {
     private readonly owned: boolean,
     /** Statements under way, of all who share the pool. */
     private readonly running = new Set<Promise<unknown>>(),
+    /** What an own pool's connections go through: to be cut where the other side does not even answer a farewell. */
+    private readonly sockets: ReadonlySet<Socket> = new Set(),
   ) {}
 
   /**
@@ -77,16 +89,22 @@ export class Connection {
   }
 
   private static own(config: PoolConfig, poolSize: number): Connection {
+    const sockets = new Set<Socket>();
     const pool = new pg.Pool({
       max: poolSize,
       connectionTimeoutMillis: 5_000,
       statement_timeout: 30_000,
       application_name: 'nestjs-result-cache',
+      stream: () => {
+        const socket = new Socket();
+        sockets.add(socket);
+        return socket.once('close', () => sockets.delete(socket));
+      },
       ...config,
     });
     // A broken idle connection is replaced by the pool; without a listener it would end the process.
     pool.on('error', () => undefined);
-    return new Connection(pool, true);
+    return new Connection(pool, true, undefined, sockets);
   }
 
   /** Run one statement; values come back as text. */
@@ -107,7 +125,7 @@ export class Connection {
   async unhurried(text: string): Promise<void> {
     await this.holding(async (client) => {
       await client.query('SET statement_timeout = 0');
-      await client.query(text).finally(() => client.query('RESET statement_timeout'));
+      await client.query(limited(text, NO_LIMIT_MS)).finally(() => client.query('RESET statement_timeout'));
     });
   }
 
@@ -117,17 +135,19 @@ export class Connection {
     end: 'COMMIT' | 'ROLLBACK' = 'COMMIT',
   ): Promise<T> {
     return this.holding(async (client, discard) => {
-      await client.query('BEGIN');
+      await client.query(limited('BEGIN'));
       try {
         const result = await work(async (text, values, extra) => {
-          const query = { ...extra, text, values, rowMode: 'array', types: asText };
+          const query = { ...limited(text), ...extra, values, rowMode: 'array', types: asText };
           const answer = await client.query<any>(query as QueryConfig);
           return answer.rows as TextRows;
         });
-        await client.query(end);
+        await client.query(limited(end));
         return result;
       } catch (error) {
-        await client.query('ROLLBACK').catch(discard);
+        // What got no answer is still under way there: a farewell would wait behind it.
+        if (isUnanswered(error)) discard(error as Error);
+        else await client.query(limited('ROLLBACK')).catch(discard);
         throw error;
       }
     });
@@ -151,11 +171,23 @@ export class Connection {
     }
   }
 
-  /** Close the pool if it is the cache's own, when what is under way has ended: a pool that ends forgets who waits for it. */
-  async close(): Promise<void> {
+  /**
+   * Close the pool if it is the cache's own, when what is under way has ended: a pool that ends forgets who waits for it.
+   * What takes longer than `withinMs` is cut off, for a server that hangs answers nothing, not even a farewell.
+   */
+  async close(withinMs = CLOSE_WITHIN_MS): Promise<void> {
     if (!this.owned) return;
-    while (this.running.size > 0) await Promise.allSettled(this.running);
-    await this.pool.end();
+    const cut = (): void => {
+      for (const socket of this.sockets) socket.destroy();
+      timer = setTimeout(cut, CUT_AGAIN_MS);
+    };
+    let timer = setTimeout(cut, withinMs);
+    try {
+      while (this.running.size > 0) await Promise.allSettled(this.running);
+      await this.pool.end();
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   private async track<T>(statement: Promise<T>): Promise<T> {
@@ -166,6 +198,11 @@ export class Connection {
       this.running.delete(statement);
     }
   }
+}
+
+/** A statement on a connection that is held; one without a limit of its own would hold it for as long as a server hangs. */
+function limited(text: string, withinMs = ANSWER_WITHIN_MS): { text: string } {
+  return { text, query_timeout: withinMs } as { text: string };
 }
 
 function poolOf(dataSource: DataSourceLike): Pick<Pool, 'connect' | 'query' | 'end'> {

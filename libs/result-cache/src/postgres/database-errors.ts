@@ -25,6 +25,12 @@ export function isUnreachable(error: unknown): boolean {
   return /\btimeout\b/i.test(message ?? '');
 }
 
+/** Whether pg gave up waiting for an answer: the statement may still be running. */
+export function isUnanswered(error: unknown): boolean {
+  const { code, message } = error as { code?: string; message?: string };
+  return code === undefined && message === 'Query read timeout';
+}
+
 /** Whether a table, function or schema is gone. */
 export function isMissingObject(error: unknown): boolean {
   return ['42P01', '42883', '3F000'].includes((error as { code?: string }).code ?? '');

@@ -1,7 +1,11 @@
+import { type BreakerOptions } from '../core/circuit-breaker.js';
 import { type Clock } from '../core/clock.js';
 import { type Connection, type ConnectionOptions } from './connection.js';
 import { type InferenceOptions } from './inference/index.js';
 import { type WatchedTable } from './watched-table.js';
+
+/** What one table of entries may hold. */
+export type TableLimits = Pick<PostgresCacheOptions, 'maxTableEntries' | 'maxTableBytes'>;
 
 /** What a `PostgresCache` is made with. */
 export interface PostgresCacheOptions {
@@ -15,6 +19,10 @@ export interface PostgresCacheOptions {
   poolSize?: number;
   /** Longest life of an entry, in seconds. Default 86,400 (a day). */
   maxTtl?: number;
+  /** Most entries in the table; each purge deletes those beyond that would expire first. Default: no limit. */
+  maxTableEntries?: number;
+  /** Most bytes of the entries in the table (values as JSON, keys, tags and proofs), likewise. Default: no limit. */
+  maxTableBytes?: number;
   /** Hash-partition the table into this many UNLOGGED partitions. Default 0: none. */
   partitions?: number;
   /** Tables whose writes invalidate a domain. */
@@ -23,6 +31,8 @@ export interface PostgresCacheOptions {
   inference?: InferenceOptions;
   /** Use named prepared statements. Default `true`; turn off behind a PgBouncer older than 1.21 in transaction mode. */
   prepare?: boolean;
+  /** When a database that does not answer is let alone, and when it is asked again. */
+  breaker?: BreakerOptions;
   /** What a retry waits by. Tests inject their own. */
   clock?: Clock;
 }

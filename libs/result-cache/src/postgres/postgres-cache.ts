@@ -1,3 +1,4 @@
+import { type BreakerStatus } from '../core/circuit-breaker.js';
 import { systemClock } from '../core/clock.js';
 import { DEFAULT_MAX_TTL } from '../core/defaults.js';
 import { type Dependencies } from '../core/dependencies.js';
@@ -22,7 +23,7 @@ import { isMissingObject, isRefusedData, isUnreachable } from './database-errors
 import { Inferences } from './inference/index.js';
 import { install } from './installer.js';
 import { PostgresLeases } from './leases.js';
-import { type PostgresCacheOptions } from './postgres-cache-options.js';
+import { type PostgresCacheOptions, type TableLimits } from './postgres-cache-options.js';
 import { Readiness, type Availability } from './readiness.js';
 import { quoteIdentifier, quoteLiteral, statement } from './sql.js';
 import { claimTable } from './table-claims.js';
@@ -33,8 +34,12 @@ import { arrayLiteral, MOST_TOUCHES, parseAnswer, parseProof, specText } from '.
 /** A snapshot that no transaction reaches: nothing was touched since. */
 const END_OF_TIME = '9223372036854775807:9223372036854775807:';
 const PURGE_BATCH = 1_000;
+const ALONE = `SELECT CASE WHEN pg_try_advisory_xact_lock(hashtext('fraiseql_cache.purge'), $1)`;
 /** Fills are sent one at a time: one on a dead connection would hold up all others. Leases are not waited for longer either. */
 const FILL_WITHIN_MS = 2_500;
+/** What others may be waiting for, and what is short wherever the server answers at all. */
+const SHORT_WITHIN_MS = 5_000;
+const PING_WITHIN_MS = 2_000;
 
 /** Finds further tables to watch, with a way to ask the cache's own database. */
 export type WatchSource = (
@@ -79,16 +84,20 @@ export class PostgresCache implements CacheStore {
       prove: statement('prove', { table, most }),
       stats: statement('stats', { table, literal: quoteLiteral(table) }),
     };
-    this.readiness = new Readiness(async () => {
-      this.relations = null;
-      return install(this.connection, {
-        table: this.table,
-        maxTtl: this.maxTtl,
-        partitions: options.partitions ?? 0,
-        autoInitialize: options.autoInitialize ?? true,
-        watch: await this.tablesToWatch(),
-      });
-    }, options.clock ?? systemClock);
+    const access = {
+      install: async () => {
+        this.relations = null;
+        return install(this.connection, {
+          table: this.table,
+          maxTtl: this.maxTtl,
+          partitions: options.partitions ?? 0,
+          autoInitialize: options.autoInitialize ?? true,
+          watch: await this.tablesToWatch(),
+        });
+      },
+      ping: () => this.connection.rows({ text: 'SELECT 1', query_timeout: PING_WITHIN_MS }),
+    };
+    this.readiness = new Readiness(access, options.clock ?? systemClock, options.breaker);
     this.inferences = new Inferences(this.connection, options.inference ?? {}, () => this.readiness.ready());
     this.leases = new PostgresLeases(async (name, text, values) => {
       const { cacheId } = await this.readiness.ready();
@@ -99,6 +108,12 @@ export class PostgresCache implements CacheStore {
   /** Seconds an entry can live at most. */
   get maxTtl(): number {
     return this.options.maxTtl ?? DEFAULT_MAX_TTL;
+  }
+
+  /** What its table may hold. */
+  get limits(): TableLimits {
+    const { maxTableEntries, maxTableBytes } = this.options;
+    return { maxTableEntries, maxTableBytes };
   }
 
   /** Whether writes are tracked, by the extension or by the same objects as plain SQL. */
@@ -113,6 +128,11 @@ export class PostgresCache implements CacheStore {
 
   get availability(): Availability {
     return this.readiness.availability;
+  }
+
+  /** Whether callers are turned away at present, because the database did not answer. */
+  get breaker(): BreakerStatus {
+    return this.readiness.status;
   }
 
   /**
@@ -157,7 +177,7 @@ export class PostgresCache implements CacheStore {
   /** Which database this is, and in which run of its server. */
   async database(): Promise<string> {
     await this.readiness.ready();
-    const [row] = await this.run('database', statement('database'));
+    const [row] = await this.run('database', statement('database'), undefined, SHORT_WITHIN_MS);
     return row![0]!;
   }
 
@@ -234,18 +254,15 @@ export class PostgresCache implements CacheStore {
   async refence(rows: readonly StoredRow[], fence: Fence): Promise<void> {
     const { cacheId } = await this.readiness.ready();
     const { lo, hi, open } = storable(fence);
-    await this.run('refence', `SELECT fraiseql_cache.refence_${cacheId}($1, $2, $3, $4, $5)`, [
-      rows.map(({ key }) => key),
-      rows.map(({ proofText }) => proofText),
-      lo,
-      hi,
-      open,
-    ]);
+    const values = [rows.map(({ key }) => key), rows.map(({ proofText }) => proofText), lo, hi, open];
+    const text = `SELECT fraiseql_cache.refence_${cacheId}($1, $2, $3, $4, $5)`;
+    await this.run('refence', text, values, SHORT_WITHIN_MS);
   }
 
   async delete(keys: readonly string[]): Promise<number> {
     const { cacheId } = await this.readiness.ready();
-    const [row] = await this.run('delete', `SELECT fraiseql_cache.delete_${cacheId}($1)`, [[...keys].sort()]);
+    const text = `SELECT fraiseql_cache.delete_${cacheId}($1)`;
+    const [row] = await this.run('delete', text, [[...keys].sort()], SHORT_WITHIN_MS);
     return Number(row![0]);
   }
 
@@ -265,7 +282,8 @@ export class PostgresCache implements CacheStore {
     await this.readiness.ready();
     const spec = specText(dependencies);
     if (spec === null) return [];
-    const [row] = await this.run('tags', 'SELECT array_to_json(fraiseql_cache.dependency_tags($1::jsonb))', [spec]);
+    const text = 'SELECT array_to_json(fraiseql_cache.dependency_tags($1::jsonb))';
+    const [row] = await this.run('tags', text, [spec], SHORT_WITHIN_MS);
     return JSON.parse(row![0]!) as string[];
   }
 
@@ -274,7 +292,7 @@ export class PostgresCache implements CacheStore {
     if (within !== undefined)
       return openTransaction(await within.query('SELECT fraiseql_cache.invalidate($1::jsonb) AS xid', values));
     await this.readiness.ready();
-    await this.run('invalidate', 'SELECT fraiseql_cache.invalidate($1::jsonb)', values);
+    await this.run('invalidate', 'SELECT fraiseql_cache.invalidate($1::jsonb)', values, SHORT_WITHIN_MS);
     return null;
   }
 
@@ -283,10 +301,8 @@ export class PostgresCache implements CacheStore {
     // Tables may have been renamed, or given policies, of which no exchange tells.
     this.relations = null;
     const report = new Map<string, string | null>();
-    for (const [relation, domain, problem] of await this.run(
-      'audit',
-      'SELECT relation, domain, problem FROM fraiseql_cache.check_domains()',
-    )) {
+    const text = 'SELECT relation, domain, problem FROM fraiseql_cache.check_domains()';
+    for (const [relation, domain, problem] of await this.run('audit', text, undefined, SHORT_WITHIN_MS)) {
       const found = problem === null ? null : `${relation}: ${problem}`;
       report.set(domain!, [report.get(domain!), found].filter((text) => text != null).join('; ') || null);
     }
@@ -303,17 +319,48 @@ export class PostgresCache implements CacheStore {
       entries = (entries ?? 0) + deleted;
       if (deleted < PURGE_BATCH) break;
     }
-    if (this.closing !== null) return { entries, logRows: null };
+    const evicted = await this.evict(cacheId);
+    if (this.closing !== null) return { entries, logRows: null, ...evicted };
     await this.run('clear_leases', 'SELECT fraiseql_cache.clear_leases()');
     const [compacted] = await this.run('compact', 'SELECT fraiseql_cache.compact()');
-    return { entries, logRows: compacted![0] === null ? null : Number(compacted![0]) };
+    return { entries, logRows: compacted![0] === null ? null : Number(compacted![0]), ...evicted };
+  }
+
+  /**
+   * Bring the table back within its limits, in batches as the purge. A row is a copy: that it is gone makes nothing stale,
+   * and who holds another copy may go on serving it, so unlike a deletion this touches no tag.
+   */
+  private async evict(cacheId: number): Promise<Pick<PurgeResult, 'evicted'>> {
+    const { maxTableEntries = Infinity, maxTableBytes = Infinity } = this.options;
+    if (maxTableEntries === Infinity && maxTableBytes === Infinity) return {};
+    const [usage] = await this.run('usage', `SELECT * FROM fraiseql_cache.usage_${cacheId}()`);
+    let excessEntries = Number(usage![0]) - maxTableEntries;
+    let excessBytes = Number(usage![1]) - maxTableBytes;
+    let evicted = 0;
+    while (this.closing === null && (excessEntries > 0 || excessBytes > 0)) {
+      const [batch] = await this.run('evict', `${ALONE} THEN fraiseql_cache.evict_${cacheId}($2, $3, $4) END`, [
+        cacheId,
+        Math.max(0, excessEntries),
+        Math.max(0, excessBytes),
+        PURGE_BATCH,
+      ]);
+      // Another process is at it.
+      if (batch![0] === null) break;
+      const [entries, bytes] = JSON.parse(batch![0]!) as [number, number];
+      // The rest is held by somebody who is storing it anew.
+      if (entries === 0) break;
+      evicted += entries;
+      excessEntries -= entries;
+      excessBytes -= bytes;
+    }
+    return { evicted };
   }
 
   /** One batch, under a lock that its own transaction holds, so that it works behind a PgBouncer too. */
   private async purgeBatch(cacheId: number): Promise<number | null> {
     const [row] = await this.run(
       'purge',
-      `SELECT CASE WHEN pg_try_advisory_xact_lock(hashtext('fraiseql_cache.purge'), $1) THEN fraiseql_cache.purge_${cacheId}($2) END`,
+      `${ALONE} THEN fraiseql_cache.purge_${cacheId}($2) END`,
       [cacheId, PURGE_BATCH],
     );
     return row![0] === null ? null : Number(row![0]);
@@ -330,13 +377,14 @@ export class PostgresCache implements CacheStore {
     await this.readiness.ready();
     const [row] = await this.run('stats', this.statements.stats);
     const cascadeMs = row!.pop();
-    const [totalEntries, expiredEntries, tableSizeBytes, logSizeBytes] = row!.map(Number) as [
+    const [totalEntries, expiredEntries, entryBytes, tableSizeBytes, logSizeBytes] = row!.map(Number) as [
+      number,
       number,
       number,
       number,
       number,
     ];
-    const counts = { totalEntries, expiredEntries, tableSizeBytes, logSizeBytes };
+    const counts = { totalEntries, expiredEntries, entryBytes, tableSizeBytes, logSizeBytes };
     return cascadeMs == null ? counts : { ...counts, cascadeMs: Number(cascadeMs) };
   }
 
@@ -349,15 +397,18 @@ export class PostgresCache implements CacheStore {
   }
 
   /** A cache in another table of the same database, on the same pool. */
-  sibling(options: Pick<PostgresCacheOptions, 'tableName' | 'maxTtl' | 'partitions'>): PostgresCache {
+  sibling(options: Pick<PostgresCacheOptions, 'tableName' | 'maxTtl' | 'partitions'> & TableLimits): PostgresCache {
     return new PostgresCache({ ...this.options, watch: [], ...options, connection: this.connection });
   }
 
-  /** Close the pool if it is the cache's own. Statements under way are waited for, later ones refused. */
-  async close(): Promise<void> {
+  /**
+   * Close the pool if it is the cache's own. Statements under way are waited for, later ones refused.
+   * @param withinMs Then connections that do not answer are cut. Default 5,000.
+   */
+  async close(withinMs?: number): Promise<void> {
     this.release();
     this.readiness.close();
-    await (this.closing ??= this.connection.close());
+    await (this.closing ??= this.connection.close(withinMs));
   }
 
   private async run(name: string, text: string, values?: unknown[], withinMs = Infinity): Promise<TextRows> {

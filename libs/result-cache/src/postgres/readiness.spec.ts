@@ -1,15 +1,18 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { EVENT_CHANNEL, type CacheEvent } from '../core/events.js';
 import { checkServerVersion, NotInstalledError, type Installation } from './installer.js';
-import { Readiness, RETRY_MS, StoreUnavailableError } from './readiness.js';
+import { Readiness, StoreUnavailableError } from './readiness.js';
 
+const RETRY_MS = 1_000;
 const installed: Installation = { cacheId: 1, extensionVersion: null };
 const refused = new Error('connect ECONNREFUSED');
 
 let now: number;
 let attempts: number;
+let pings: number;
 let outcome: () => Promise<Installation>;
+let pong: () => Promise<unknown>;
 let readiness: Readiness;
 let told: string[];
 const listen = (event: unknown): void => {
@@ -20,16 +23,26 @@ const listen = (event: unknown): void => {
 beforeEach(() => {
   now = 0;
   attempts = 0;
+  pings = 0;
   told = [];
   outcome = async () => installed;
+  pong = async () => [];
   subscribe(EVENT_CHANNEL, listen);
-  const attempt = (): Promise<Installation> => (attempts++, outcome());
-  readiness = new Readiness(attempt, { monotonic: () => now, wall: () => now });
+  const access = {
+    install: (): Promise<Installation> => (attempts++, outcome()),
+    ping: (): Promise<unknown> => (pings++, pong()),
+  };
+  // No pause is shortened.
+  readiness = new Readiness(access, { monotonic: () => now, wall: () => now }, {}, () => 0);
 });
 
-afterEach(() => void unsubscribe(EVENT_CHANNEL, listen));
+afterEach(() => {
+  jest.useRealTimers();
+  unsubscribe(EVENT_CHANNEL, listen);
+});
 
 const turnedAway = (): Promise<void> => expect(readiness.ready()).rejects.toThrow(StoreUnavailableError);
+const probed = (): Promise<void> => new Promise(setImmediate);
 
 describe('Readiness', () => {
   it('installs once for all who come first', async () => {
@@ -41,7 +54,7 @@ describe('Readiness', () => {
     expect(readiness.availability).toEqual({ state: 'ready' });
   });
 
-  it('tries again after a second, not earlier, and then lets one caller wait for it', async () => {
+  it('tries again after a second, not earlier, and lets nobody wait for it', async () => {
     outcome = () => Promise.reject(refused);
     await turnedAway();
     now += RETRY_MS - 1;
@@ -51,13 +64,14 @@ describe('Readiness', () => {
     now += 1;
     let answer!: (installation: Installation) => void;
     outcome = () => new Promise((resolve) => (answer = resolve));
-    const first = readiness.ready();
     await turnedAway();
+    expect(readiness.status.state).toBe('half-open');
     // However long it takes.
     now += RETRY_MS;
     await turnedAway();
     answer(installed);
-    expect(await first).toBe(installed);
+    await probed();
+    expect(await readiness.ready()).toBe(installed);
     expect(attempts).toBe(2);
     expect(told).toEqual(['unreachable', 'ready']);
   });
@@ -73,17 +87,51 @@ describe('Readiness', () => {
     expect(readiness.availability).toEqual({ state: 'off', reason: missing });
   });
 
-  it('lets one caller a second through to a database that was lost, and all when it answers', async () => {
+  it('asks a database that was lost by probes only, and lets all through when it answers', async () => {
     await readiness.ready();
     expect(readiness.failed(refused)).toBeInstanceOf(StoreUnavailableError);
     await turnedAway();
     now += RETRY_MS;
-    expect(await readiness.ready()).toBe(installed);
+    pong = () => Promise.reject(refused);
     await turnedAway();
+    await probed();
+    await turnedAway();
+    expect(pings).toBe(1);
+    pong = async () => [];
+    now += 2 * RETRY_MS;
+    await turnedAway();
+    await probed();
+    expect(await readiness.ready()).toBe(installed);
+    expect([attempts, pings]).toEqual([1, 2]);
+    expect(readiness.status).toEqual({ state: 'closed', openings: 1 });
+    expect(told).toEqual(['ready', 'unreachable', 'ready']);
+  });
+
+  it('takes any answer for a sign of life', async () => {
+    await readiness.ready();
+    readiness.failed(refused);
     readiness.succeeded();
     expect(await readiness.ready()).toBe(installed);
-    expect(attempts).toBe(1);
-    expect(told).toEqual(['ready', 'unreachable', 'ready']);
+    expect(pings).toBe(0);
+  });
+
+  it('gives a probe up that hangs, sends another one, and never more than three at a time', async () => {
+    jest.useFakeTimers({ doNotFake: ['setImmediate'] });
+    await readiness.ready();
+    readiness.failed(refused);
+    const answers: (() => void)[] = [];
+    pong = () => new Promise<void>((resolve) => answers.push(resolve));
+    for (let probe = 0; probe < 6; probe++) {
+      now += 10 * RETRY_MS;
+      await turnedAway();
+      jest.advanceTimersByTime(2_000);
+      expect(readiness.status.state).toBe('open');
+    }
+    expect(pings).toBe(3);
+    // Late is better than never.
+    answers[0]!();
+    await probed();
+    expect(await readiness.ready()).toBe(installed);
   });
 
   it('installs again what was dropped', async () => {
@@ -105,9 +153,14 @@ describe('Readiness', () => {
 
   it('tells the same trouble once', async () => {
     outcome = () => Promise.reject(new NotInstalledError('No rights.', ['GRANT …']));
-    for (let attempt = 0; attempt < 3; attempt++, now += RETRY_MS) await turnedAway();
+    const tried = async (): Promise<void> => {
+      now += 10 * RETRY_MS;
+      await turnedAway();
+      await probed();
+    };
+    for (let attempt = 0; attempt < 3; attempt++) await tried();
     outcome = () => Promise.reject(new NotInstalledError('No triggers.', ['SELECT …']));
-    await turnedAway();
+    await tried();
     expect(attempts).toBe(4);
     expect(told).toEqual(['off', 'off']);
   });

@@ -1,10 +1,13 @@
+import { type BreakerOptions, type BreakerStatus, CircuitBreaker } from '../core/circuit-breaker.js';
 import { type Clock } from '../core/clock.js';
 import { CacheError } from '../core/errors.js';
 import { events, STORE_EVENTS } from '../core/events.js';
 import { NotInstalledError, type Installation } from './installer.js';
 
-/** Milliseconds between two attempts on a database that could not be used. */
-export const RETRY_MS = 1_000;
+/** A probe without an answer for so many milliseconds has failed; an answer that comes later counts all the same. */
+const PROBE_WITHIN_MS = 2_000;
+/** Probes that hang are not joined by ever more: a pool without a time-out of its own would collect them. */
+const MOST_PROBES = 3;
 
 /** Whether the cache can be used, and if not why. */
 export type Availability =
@@ -13,21 +16,37 @@ export type Availability =
 /** The cache cannot be asked just now; callers compute instead. `cause` says why. */
 export class StoreUnavailableError extends CacheError {}
 
+/** What {@link Readiness} does with the database. */
+export interface Access {
+  /** Install or verify. */
+  install(): Promise<Installation>;
+  /** Ask for any answer. */
+  ping(): Promise<unknown>;
+}
+
 /**
- * Installs at the first use, and decides who may ask the database. While it is in trouble one caller a second tries;
- * the others are turned away at once, because a database that hangs would otherwise make every request wait.
+ * Installs at the first use, and decides who may ask the database. While it is in trouble callers are turned away at
+ * once, because a database that hangs would otherwise make every request wait; a probe that nobody waits for finds out
+ * when it is back.
  */
 export class Readiness {
   private installed: Installation | null = null;
   private installing: Promise<Installation> | null = null;
-  private problem: { error: Error; at: number } | null = null;
+  private problem: Error | null = null;
   private told = '';
   private closed = false;
+  private probes = 0;
+  private readonly breaker: CircuitBreaker;
 
+  /** @throws CacheConfigurationError for a wrong option of the breaker. */
   constructor(
-    private readonly attempt: () => Promise<Installation>,
-    private readonly clock: Clock,
-  ) {}
+    private readonly access: Access,
+    clock: Clock,
+    options: BreakerOptions = {},
+    random?: () => number,
+  ) {
+    this.breaker = new CircuitBreaker(options, clock, random);
+  }
 
   get installation(): Installation | null {
     return this.installed;
@@ -39,13 +58,16 @@ export class Readiness {
   }
 
   get availability(): Availability {
-    if (this.problem !== null) {
-      const { error } = this.problem;
-      return error instanceof NotInstalledError
-        ? { state: 'off', reason: error }
-        : { state: 'unreachable', reason: error };
-    }
+    const { problem } = this;
+    if (problem !== null)
+      return problem instanceof NotInstalledError
+        ? { state: 'off', reason: problem }
+        : { state: 'unreachable', reason: problem };
     return { state: this.installed === null ? 'new' : 'ready' };
+  }
+
+  get status(): BreakerStatus {
+    return this.breaker.status;
   }
 
   /** Install or verify now, together with whoever is at it. @throws what stands in the way */
@@ -58,10 +80,9 @@ export class Readiness {
   /** @throws StoreUnavailableError */
   async ready(): Promise<Installation> {
     this.refuseWhenClosed();
-    if (this.problem !== null) {
-      const now = this.clock.monotonic();
-      if (this.installing !== null || now - this.problem.at < RETRY_MS) throw unavailable(this.problem.error);
-      this.problem.at = now;
+    if (!this.breaker.isClosed) {
+      if (this.probes < MOST_PROBES && this.breaker.mayProbe()) void this.probe();
+      throw unavailable(this.problem!);
     }
     if (this.installed !== null) return this.installed;
     try {
@@ -73,12 +94,14 @@ export class Readiness {
 
   /** A statement was answered. */
   succeeded(): void {
+    this.breaker.succeeded();
     if (this.problem !== null && this.installed !== null) this.settle(null);
   }
 
   /** A statement failed because the database cannot be reached. */
   failed(error: Error): StoreUnavailableError {
-    this.settle(error);
+    this.breaker.failed();
+    if (!this.breaker.isClosed) this.settle(error);
     return unavailable(error);
   }
 
@@ -96,13 +119,35 @@ export class Readiness {
     if (this.closed) throw new StoreUnavailableError('the cache is closed');
   }
 
+  /** Never rejects. */
+  private async probe(): Promise<void> {
+    this.probes++;
+    const giveUp = (): void => {
+      // Something else may have been answered meanwhile.
+      if (this.breaker.status.state === 'half-open') this.breaker.trip();
+    };
+    const tooLate = setTimeout(giveUp, PROBE_WITHIN_MS).unref();
+    try {
+      await (this.installed === null ? this.install() : this.access.ping());
+      this.succeeded();
+    } catch (error) {
+      this.breaker.trip();
+      if (!this.closed) this.settle(error as Error);
+    } finally {
+      clearTimeout(tooLate);
+      this.probes--;
+    }
+  }
+
   private async run(): Promise<Installation> {
     try {
-      this.installed = await this.attempt();
+      this.installed = await this.access.install();
+      this.breaker.succeeded();
       this.settle(null);
       return this.installed;
     } catch (error) {
       this.installed = null;
+      this.breaker.trip();
       this.settle(error as Error);
       throw error;
     }
@@ -110,7 +155,7 @@ export class Readiness {
 
   /** Publishes what changed: the first trouble, another trouble, and the end of it. */
   private settle(error: Error | null): void {
-    this.problem = error && { error, at: this.clock.monotonic() };
+    this.problem = error;
     const { state } = this.availability;
     const text = `${state} ${error instanceof NotInstalledError ? error.message : ''}`;
     if (text === this.told || this.closed) return;
