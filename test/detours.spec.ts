@@ -44,7 +44,7 @@ function slow<T>(result: (call: number) => T): { compute: () => Promise<T>; gate
 
 /** Wait for both; a test that shares what it must not gives up. */
 async function calledTwice(calls: () => number): Promise<void> {
-  for (const end = Date.now() + 3_000; calls() < 2 && Date.now() < end; ) await new Promise(setImmediate);
+  for (const end = Date.now() + 3_000; calls() < 2 && Date.now() < end;) await new Promise(setImmediate);
 }
 
 const ask = <T>(compute: () => Promise<T>, count = 100): Promise<T>[] =>

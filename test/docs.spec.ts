@@ -7,6 +7,7 @@ import {
 } from '../libs/result-cache/src/metrics/cache-metrics.module-definition.js';
 import { RULE_KEYS } from '../libs/result-cache/src/cascade/compile-rules.js';
 import { AUTO_CASCADE_KEYS } from '../libs/result-cache/src/cascade/setup-auto-cascade-rules.js';
+import { BREAKER_KEYS } from '../libs/result-cache/src/core/circuit-breaker.js';
 import { CACHE_RESULT_KEYS } from '../libs/result-cache/src/decorators/cache-result-options.js';
 import { ENTITY_WATCH_KEYS } from '../libs/result-cache/src/entities/watch-options.js';
 import { HEALTH_DEFAULTS } from '../libs/result-cache/src/health/health-options.js';
@@ -69,7 +70,11 @@ describe('every option stands in its table', () => {
     ['options.md', 'For the application', APPLICATION_KEYS],
     ['options.md', 'For each cache', CACHE_KEYS],
     ['options.md', 'memory', MEMORY_KEYS],
+<<<<<<< HEAD
     ['options.md', 'lease', LEASE_KEYS],
+=======
+    ['options.md', 'breaker', BREAKER_KEYS],
+>>>>>>> 04eca2d (Say what happens when anything fails, and hold each row to its test)
     ['options.md', 'watch', WATCH_KEYS],
     ['options.md', 'tenancy', Object.keys(TENANCY)],
     ['options.md', 'CacheModule.forRootAsync', ASYNC_KEYS],
@@ -117,6 +122,24 @@ it.each([{ name: '../README.md', text: readFromRoot('README.md') }, ...pages()])
     expect(broken.map(([link]) => link)).toEqual([]);
   },
 );
+
+describe('every row of the failure modes', () => {
+  const rows = readFromRoot('docs/failure-modes.md')
+    .split('\n')
+    .filter((line) => line.startsWith('| ') && !/^\| (-|when )/.test(line));
+
+  it.each(rows.map((row) => [row.split('|')[1]!.trim(), row]))('(%s) leads to tests that exist', (_, row) => {
+    const links = [...row.matchAll(/\[([^\]]+)\]\(\.\.\/([^)]+)\)/g)];
+    expect(links).not.toEqual([]);
+    for (const [, name, file] of links) expect(testsIn(readFromRoot(file!))).toContain(name);
+  });
+});
+
+/** Names of tests in a spec, and of the cases in a list of them. */
+function testsIn(source: string): string[] {
+  const names = /(?:\b(?:it|test)(?:\.each\([^]*?\))?\(\s*|\bname: )(['"`])(.*?)\1/g;
+  return [...source.matchAll(names)].map(([, , name]) => name!);
+}
 
 it('every page stands among the guides of the README', () => {
   const [, guides = ''] = readFromRoot('README.md').split('## Guides');

@@ -4,14 +4,18 @@ import { startServer } from '@workspace/embedded-server';
 import pg from 'pg';
 import { DATABASE, faults, type Fault } from './fault-cases.js';
 import { now } from './history.js';
+import { surviveHang } from './hung-server.js';
 import { createLoadedDatabase, Load } from './load.js';
 import { mutantNamed } from './mutants.js';
 import { Proxy } from './proxy.js';
 import { type ReaderReport } from './reader.js';
 import { pause } from './registers.js';
 
-const USAGE = `npm run check:faults -- [--only NAME] [--seconds 5] [--delta 50] [--mutant NAME]
-faults: ${faults.map(({ name }) => name).join('; ')}`;
+/** Not one of the others: what it costs is measured beside calls without a cache. */
+const HUNG = 'server hung';
+
+const USAGE = `npm run check:faults -- [--only NAME] [--seconds 5] [--delta 50] [--hang 30] [--mutant NAME]
+faults: ${faults.map(({ name }) => name).join('; ')}; ${HUNG}`;
 
 /** Reads must work again so soon after the server is back. */
 const MOST_MS_TO_RECOVER = 5_000;
@@ -83,26 +87,43 @@ function faultsOf(fault: Fault, { violations, surfaced, slowest }: ReaderReport)
   ];
 }
 
-function parse(): { chosen: readonly Fault[]; options: Options } {
+/** A server that is stopped altogether: what is wrong, one line each. */
+async function hung(seconds: number): Promise<string[]> {
+  const server = await startServer();
+  try {
+    const { calls, added, recovered, mostConnections, wrong } = await surviveHang(server, seconds * 1_000);
+    console.log(
+      `${HUNG} for ${seconds} s: ${calls} cached calls, the slowest ${Math.round(added.slowest)} ms slower than the slowest bare one, ${Math.round(added.onceOpen)} ms with the breaker open; hits again after ${recovered === null ? 'TOO LONG' : `${Math.round(recovered)} ms`}; ${mostConnections} connections`,
+    );
+    return wrong.map((text) => `${HUNG}: ${text}`);
+  } finally {
+    await server.stop();
+  }
+}
+
+function parse(): { chosen: readonly Fault[]; hangs: number | null; options: Options } {
   const { values } = parseArgs({
     options: {
       only: { type: 'string' },
       seconds: { type: 'string', default: '5' },
       delta: { type: 'string', default: '50' },
+      hang: { type: 'string', default: '30' },
       mutant: { type: 'string' },
     },
   });
   const { only } = values;
   const chosen = only === undefined ? faults : faults.filter(({ name }) => name.includes(only));
-  if (chosen.length === 0) throw new Error(`there is no fault '${only}'\n${USAGE}`);
-  const [seconds, delta] = [Number(values.seconds), Number(values.delta)];
+  const isHung = only === undefined || HUNG.includes(only);
+  if (chosen.length === 0 && !isHung) throw new Error(`there is no fault '${only}'\n${USAGE}`);
+  const [seconds, delta, hang] = [Number(values.seconds), Number(values.delta), Number(values.hang)];
   if (!(seconds > 0 && delta > 0)) throw new Error(`--seconds and --delta take positive numbers\n${USAGE}`);
-  return { chosen, options: { seconds, delta, mutant: mutantNamed(values.mutant)?.name } };
+  if (!(hang >= 3)) throw new Error(`--hang takes seconds, 3 at least\n${USAGE}`);
+  return { chosen, hangs: isHung ? hang : null, options: { seconds, delta, mutant: mutantNamed(values.mutant)?.name } };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
-    const { chosen, options } = parse();
+    const { chosen, hangs, options } = parse();
     const line = (...cells: (string | number)[]): void =>
       console.log(
         cells.map((cell, index) => (index === 0 ? String(cell).padEnd(45) : String(cell).padStart(11))).join(''),
@@ -126,6 +147,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       }
       if (recovered === null) wrong.push(`${fault.name}: no hits again after ${MOST_MS_TO_RECOVER} ms`);
     }
+    if (hangs !== null) wrong.push(...(await hung(hangs)));
     for (const text of wrong) console.log(text);
     process.exitCode = wrong.length > 0 ? 1 : 0;
   } catch (error) {

@@ -59,7 +59,7 @@ export class Detours {
   /** Compute; who asked before this moment may join. */
   async compute<T>(key: string, compute: () => Promise<T>, isShareable: (value: T) => boolean): Promise<T> {
     const detour = new Detour(this.moment(), compute, isShareable);
-    this.running.set(key, detour as Detour<unknown>);
+    this.running.set(key, detour);
     try {
       return await detour.own;
     } finally {

@@ -246,12 +246,7 @@ export class ReadPath {
     }
   }
 
-  private async join<T>(
-    running: Computation,
-    compute: () => Promise<T>,
-    reading: Reading,
-    reply: Reply,
-  ): Promise<T> {
+  private async join<T>(running: Computation, compute: () => Promise<T>, reading: Reading, reply: Reply): Promise<T> {
     const { policy, view, tenantId } = reading;
     const outer = Computation.current();
     const share = (): Promise<{ copy: unknown } | null> => running.share();

@@ -109,6 +109,7 @@ describe('CacheHealthIndicator', () => {
       caches: {
         main: {
           available: true,
+          breaker: 'closed',
           problems: [],
           hints: [],
           hits: 90,

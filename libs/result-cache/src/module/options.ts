@@ -155,7 +155,12 @@ export function checkRootOptions(options: CacheModuleOptions): CacheModuleOption
   checkPurgeInterval(options.purgeInterval, where);
   checkBreaker(options.breaker, where);
   if (options.shutdownTimeout !== undefined)
-    integer(ttlToMs(options.shutdownTimeout, `${where}: shutdownTimeout`), `${where}: shutdownTimeout (ms)`, 0, MOST_TIMER_MS);
+    integer(
+      ttlToMs(options.shutdownTimeout, `${where}: shutdownTimeout`),
+      `${where}: shutdownTimeout (ms)`,
+      0,
+      MOST_TIMER_MS,
+    );
   integer(options.poolSize, `${where}: poolSize`, 1, 1_000);
   for (const name of ['autoInitialize', 'prepare', 'cacheStatusHeader'] as const) boolean(options[name], where, name);
   checkWatch(options.watch, where);

@@ -358,11 +358,10 @@ export class PostgresCache implements CacheStore {
 
   /** One batch, under a lock that its own transaction holds, so that it works behind a PgBouncer too. */
   private async purgeBatch(cacheId: number): Promise<number | null> {
-    const [row] = await this.run(
-      'purge',
-      `${ALONE} THEN fraiseql_cache.purge_${cacheId}($2) END`,
-      [cacheId, PURGE_BATCH],
-    );
+    const [row] = await this.run('purge', `${ALONE} THEN fraiseql_cache.purge_${cacheId}($2) END`, [
+      cacheId,
+      PURGE_BATCH,
+    ]);
     return row![0] === null ? null : Number(row![0]);
   }
 
