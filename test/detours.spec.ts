@@ -47,6 +47,11 @@ async function calledTwice(calls: () => number): Promise<void> {
   for (const end = Date.now() + 3_000; calls() < 2 && Date.now() < end;) await new Promise(setImmediate);
 }
 
+/** Wait until so many callers know that the database does not answer, and compute or have joined. */
+async function sentAway(count: number): Promise<void> {
+  while (cache.counters().errors < count) await new Promise(setImmediate);
+}
+
 const ask = <T>(compute: () => Promise<T>, count = 100): Promise<T>[] =>
   Array.from({ length: count }, () => cache.getOrSet('k', compute, user));
 
@@ -56,6 +61,7 @@ describe('callers of one key while the database does not answer', () => {
     const early = ask(compute);
     await gate.reached;
     const late = ask(compute);
+    await sentAway(200);
     gate.release();
     const values = await Promise.all(early);
     expect(values).toEqual(Array(100).fill({ call: 1 }));
@@ -78,6 +84,7 @@ describe('callers of one key while the database does not answer', () => {
     await read.gate.reached;
     database = 1;
     const late = ask(compute, 2);
+    await sentAway(4);
     read.gate.release();
     expect(await Promise.all(early)).toEqual([0, 0]);
     expect(await Promise.all(late)).toEqual([1, 1]);
