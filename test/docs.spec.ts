@@ -70,11 +70,8 @@ describe('every option stands in its table', () => {
     ['options.md', 'For the application', APPLICATION_KEYS],
     ['options.md', 'For each cache', CACHE_KEYS],
     ['options.md', 'memory', MEMORY_KEYS],
-<<<<<<< HEAD
     ['options.md', 'lease', LEASE_KEYS],
-=======
     ['options.md', 'breaker', BREAKER_KEYS],
->>>>>>> 04eca2d (Say what happens when anything fails, and hold each row to its test)
     ['options.md', 'watch', WATCH_KEYS],
     ['options.md', 'tenancy', Object.keys(TENANCY)],
     ['options.md', 'CacheModule.forRootAsync', ASYNC_KEYS],
