@@ -96,6 +96,11 @@ export class Computation {
     frame?.withhold?.();
   }
 
+  /** Work that is no part of a computation around it. */
+  static outside<T>(work: () => T): T {
+    return current.run(undefined, work);
+  }
+
   /** A callback that runs in the context of its making, whoever calls it. */
   static bound<A extends unknown[], R>(callback: (...args: A) => R): (this: unknown, ...args: A) => R {
     const frame = current.getStore();

@@ -32,6 +32,18 @@ export class RefusedValueError extends CacheError {}
 /** A stored row cannot be turned back into a value here (foreign format, unknown class, damage). The cache treats it as a miss. */
 export class UndecodableValueError extends CacheError {}
 
+/** A value was not computed within its `hardTimeout`. Its computation goes on: a later call may find the value stored. */
+export class ComputationTimeoutError extends CacheError {
+  constructor(
+    /** What was read: a method's name or a view. */
+    readonly view: string,
+    /** The limit, in milliseconds. */
+    readonly timeoutMs: number,
+  ) {
+    super(`${view} was not computed within ${timeoutMs} ms, its hardTimeout`);
+  }
+}
+
 /** The store did not answer in time. Reads do not throw it: they compute. */
 export class StoreTimeoutError extends CacheError {
   constructor(ms: number) {

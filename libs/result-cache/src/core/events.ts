@@ -1,6 +1,9 @@
 import { channel } from 'node:diagnostics_channel';
 import { type Tier } from './outcome.js';
 
+/** Why an older value was served: a new one is being computed, could not be, or takes too long. */
+export type StaleReason = 'revalidating' | 'failed' | 'slow';
+
 /**
  * Everything the cache does, as one stream on `node:diagnostics_channel`, under the name `nestjs-result-cache`.
  * Metrics and logs subscribe; publishing costs nothing while nobody does. Keys are never part of an event: they can
@@ -9,6 +12,8 @@ import { type Tier } from './outcome.js';
 export type CacheEvent = { cache: string } & (
   | { type: 'hit'; view: string; tenantId?: string; tier: Tier; durationMs: number }
   | { type: 'miss'; view: string; tenantId?: string; durationMs: number }
+  | { type: 'stale'; view: string; tenantId?: string; tier: Tier; reason: StaleReason; isInvalidated: boolean }
+  | { type: 'failed'; view: string; tenantId?: string; isBackground: boolean; error: Error }
   | { type: 'joined'; view: string; tenantId?: string }
   | { type: 'bypass'; view: string; reason: string }
   | { type: 'computed'; view: string; durationMs: number }

@@ -5,10 +5,19 @@ import { CacheError, StoreTimeoutError } from './errors.js';
 import { moment, type FreshnessProof } from './freshness.js';
 import { type Clock } from './clock.js';
 
+/** A row that is not good any more, and was not deleted. */
+export interface StaleRow {
+  readonly row: StoredRow;
+  /** Something that it depends on was touched; otherwise only its TTL has ended. */
+  readonly isInvalidated: boolean;
+}
+
 /** What one caller learns from an exchange that began after it asked. */
 export interface Reply {
   /** The row of the caller's key, if there is one and nothing touched it. */
   readonly row: StoredRow | null;
+  /** The same where it is good no more, for who may serve it all the same. */
+  readonly stale: StaleRow | undefined;
   /** Taken now, hence before whatever the caller computes next. */
   readonly fence: Fence;
   /** Number of the exchange: what is told later has a higher one. */
@@ -145,11 +154,14 @@ export class Exchange {
     try {
       const { answer, asked } = await this.answer(batch.keys, false);
       const rows = new Map<string, StoredRow>();
+      let stale: Map<string, StaleRow> | undefined;
       const unknown: string[] = [];
       for (const row of answer.rows) {
         const verdict = this.memory.judge(row.key, row.proof, answer.fence);
-        if (verdict === 'valid') rows.set(row.key, row);
-        else if (verdict === 'unknown') unknown.push(row.key);
+        if (verdict === 'unknown') unknown.push(row.key);
+        else if (verdict === 'valid' && row.proof.expiresAt > answer.now) rows.set(row.key, row);
+        else if (verdict === 'valid' || this.memory.isOutdatedOnly(row.key, row.proof, answer.fence))
+          (stale ??= new Map()).set(row.key, { row, isInvalidated: verdict === 'void' });
       }
       const number = this.memory.now;
       const old = new Set(unknown);
@@ -157,6 +169,7 @@ export class Exchange {
         if (key === NO_KEY || !old.has(key))
           settle(waiters, {
             row: rows.get(key as string) ?? null,
+            stale: stale?.get(key as string),
             fence: answer.fence,
             number,
             now: answer.now,
@@ -177,18 +190,23 @@ export class Exchange {
           ({ proof: { fence } }) =>
             fence.incarnation === answer.fence.incarnation && fence.lo >= answer.horizon && fence.hi <= answer.fence.hi,
         )
-        .map((row) => [row.key, { ...row, proof: { ...row.proof, fence: answer.fence } }]),
+        .map((row) => [row.key, row.isInvalidated ? row : { ...row, proof: { ...row.proof, fence: answer.fence } }]),
     );
-    for (const key of keys)
+    for (const key of keys) {
+      const row = proven.get(key);
+      const isGood = row !== undefined && !row.isInvalidated && row.proof.expiresAt > answer.now;
       settle(batch.asked.get(key)!, {
-        row: proven.get(key) ?? null,
+        row: isGood ? row : null,
+        stale: row === undefined || isGood ? undefined : { row, isInvalidated: row.isInvalidated === true },
         fence: answer.fence,
         number: this.memory.now,
         now: answer.now,
         asked,
       });
-    if (proven.size > 0)
-      this.store.refence([...proven.values()], answer.fence).catch((error: Error) => this.onError('refence', error));
+    }
+    const untouched = [...proven.values()].filter(({ isInvalidated }) => !isInvalidated);
+    if (untouched.length > 0)
+      this.store.refence(untouched, answer.fence).catch((error: Error) => this.onError('refence', error));
   }
 
   private async answer(keys: readonly string[], prove: boolean): Promise<{ answer: ExchangeAnswer; asked: number }> {

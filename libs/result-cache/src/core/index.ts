@@ -11,6 +11,7 @@ export { CacheKeyBuilder, hashKey, type QueryKeyParts, type MethodKeyParts, type
 export { type LeaseOptions } from './lease-options.js';
 export { collectOutcomes, type Outcome, type Tier } from './outcome.js';
 export { Policy, type DependencyOptions, type EntryOptions } from './policy.js';
+export { type RenewalOptions } from './renewal-options.js';
 export {
   ResultCache,
   type EntryMetadata,

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { type Clock } from './clock.js';
+import { type OldValue } from './stale.js';
 import { type Proof } from './store.js';
 import { type TouchMemory } from './touch-memory.js';
 import { copyAgain, copyValue } from './values/index.js';
@@ -22,6 +23,8 @@ interface Entry {
   expiresAt: number;
   /** Until when it could be served at all. */
   endsAt: number;
+  /** Until when it is kept for {@link MemoryTier.old}; 0: not at all. */
+  staleUntil: number;
 }
 
 /** A hit in memory: a copy of the value, and what is known about it. */
@@ -84,6 +87,14 @@ export class MemoryTier {
     return { value: copyAgain(entry.value), proof: entry.proof, leftMs: entry.endsAt - now };
   }
 
+  /** What is still kept of a value that may not be good any more. */
+  old(key: string): OldValue | undefined {
+    const entry = this.entries.get(key);
+    if (entry === undefined || entry.staleUntil <= this.clock.monotonic()) return undefined;
+    const { proof, endsAt, since, value } = entry;
+    return { proof, endsAt, since, isInvalidated: false, tier: 'memory', read: () => ({ value: copyAgain(value) }) };
+  }
+
   /**
    * A value of the key was computed and is handed out: whoever has seen it must not be shown an older one. What memory
    * holds may be older, and so may what was asked for, or began to be computed, before this moment.
@@ -101,8 +112,9 @@ export class MemoryTier {
   /**
    * Keep a value whose proof is good as of everything told so far, or let it be. The value is copied.
    * @param leftMs How long it may be served by the database's clock.
+   * @param staleMs How much longer it is to be had from {@link old}, within the limits of size only.
    */
-  keep(key: string, value: unknown, proof: Proof, leftMs: number, bytes: number): void {
+  keep(key: string, value: unknown, proof: Proof, leftMs: number, bytes: number, staleMs = 0): void {
     if (this.touches.judge(key, proof, proof.fence) !== 'valid') return;
     const ttl = Math.min(leftMs, this.ttlMs);
     if (ttl <= 0) return;
@@ -113,6 +125,7 @@ export class MemoryTier {
       since: this.touches.now,
       expiresAt: now + ttl,
       endsAt: now + leftMs,
+      staleUntil: staleMs > 0 ? now + leftMs + staleMs : 0,
     };
     this.entries.set(key, entry, { size: Math.max(1, bytes + key.length) });
   }
@@ -121,7 +134,7 @@ export class MemoryTier {
     const entry = this.entries.get(key);
     if (entry === undefined) return undefined;
     if (entry.expiresAt > now && !this.touches.touchedAfter(entry.since, key, entry.proof.tags)) return entry;
-    this.entries.delete(key);
+    if (entry.staleUntil <= now) this.entries.delete(key);
     return undefined;
   }
 }

@@ -16,6 +16,11 @@ export async function withOneFence<T>(session: Session, work: () => Promise<T>):
   return current.run(new Map(outer).set(session, reply), work);
 }
 
+/** Work that is no part of any operation around it. */
+export function outsideOperations<T>(work: () => T): T {
+  return current.run(new Map(), work);
+}
+
 /** The answer whose fence counts here; `null` where it could not be had, `undefined` outside of such work. */
 export function operationReply(session: Session): Reply | null | undefined {
   return current.getStore()?.get(session);

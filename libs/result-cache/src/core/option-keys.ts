@@ -6,7 +6,9 @@ export function checkKeys(options: object, known: readonly string[], where: stri
     if (known.includes(key)) continue;
     const like =
       known.find((name) => name.toLowerCase() === key.toLowerCase()) ??
-      known.find((name) => key.length >= 3 && name.toLowerCase().startsWith(key.slice(0, 3).toLowerCase()));
+      known
+        .filter((name) => key.length >= 3 && name.toLowerCase().startsWith(key.slice(0, 3).toLowerCase()))
+        .sort((a, b) => a.length - b.length)[0];
     throw new CacheConfigurationError(
       `${where}: there is no option '${key}'${like ? `; did you mean '${like}'?` : `; known are ${known.join(', ')}`}`,
     );

@@ -3,6 +3,17 @@ import { resolveTtl, ttlToMs, type NamedTtl, type NamedTtls, type Ttl } from './
 import { CacheConfigurationError, UnstorableValueError } from './errors.js';
 import { freshnessToMs, type Freshness } from './freshness.js';
 import { leaseTimes, type LeaseOptions, type LeaseTimes } from './lease-options.js';
+import {
+  checkRenewal,
+  lifetimeMs,
+  renewalOf,
+  renewalPart,
+  RENEWAL_KEYS,
+  servesOrRefreshes,
+  staleMs,
+  type Renewal,
+  type RenewalOptions,
+} from './renewal-options.js';
 import { ClassRegistry, type Class } from './values/index.js';
 
 /** What a cached value depends on. At least one of the first three, or `untracked: true`. */
@@ -30,7 +41,7 @@ export interface DependencyOptions {
 }
 
 /** How one value, or all values of one method, are cached. */
-export interface EntryOptions extends DependencyOptions {
+export interface EntryOptions extends DependencyOptions, RenewalOptions {
   /** Seconds, text such as `'5m'`, or `{ named: 'user_profile' }`. Default: the cache's `defaultTtl`. `0`: not stored. */
   ttl?: Ttl | NamedTtl;
   /** How old it may be when it is served from memory. Default: the cache's `freshness`, which is `'strict'` by default. */
@@ -58,6 +69,7 @@ export const ENTRY_KEYS: readonly string[] = [
   'ttl',
   'freshness',
   'lease',
+  ...RENEWAL_KEYS,
   'view',
   'tenantId',
   'classes',
@@ -78,6 +90,10 @@ export class Policy {
   readonly maxStalenessMs: number;
   /** How processes take turns in computing it; `null`: they do not. */
   readonly lease: LeaseTimes | null;
+  /** What is served while it is renewed, or in place of it; `null`: nothing, and nobody waits for less than the whole. */
+  readonly renewal: Renewal | null;
+  /** How much shorter some values live. */
+  private readonly lifetime: Renewal | null;
   readonly registry: ClassRegistry;
   private written: readonly string[] | null;
 
@@ -89,6 +105,8 @@ export class Policy {
       maxTtlMs: number;
       freshness?: Freshness;
       lease?: boolean | LeaseOptions;
+      /** The cache's, `null` for none; `undefined` where the cache is not known yet. */
+      renewal?: RenewalOptions | null;
       where?: string;
       ttls?: NamedTtls;
     },
@@ -113,8 +131,23 @@ export class Policy {
     this.discovers = this.infers || (options.discovers ?? false);
     this.maxStalenessMs = freshnessToMs(options.freshness ?? defaults.freshness ?? 'strict', where);
     this.lease = leaseTimes(options.lease ?? defaults.lease ?? false, where);
+    const own = renewalPart(options);
+    this.lifetime = own === null && defaults.renewal == null ? null : renewalOf({ ...defaults.renewal, ...own }, where);
+    this.renewal = this.lifetime !== null && servesOrRefreshes(this.lifetime) ? this.lifetime : null;
+    if (this.lifetime !== null && defaults.renewal !== undefined)
+      checkRenewal(this.lifetime, own ?? {}, { ttlMs: this.ttlMs, maxTtlMs: defaults.maxTtlMs, where });
     this.registry = registry;
     this.written = this.namesNothing && !this.discovers ? [] : null;
+  }
+
+  /** How long this value lives, in milliseconds. */
+  lifetimeOf(value: unknown, random: () => number): number {
+    return this.lifetime === null ? this.ttlMs : lifetimeMs(this.lifetime, this.ttlMs, value, random);
+  }
+
+  /** How much longer it is kept, in milliseconds. */
+  staleMs(lifetime: number): number {
+    return this.renewal === null ? 0 : staleMs(this.renewal, lifetime);
   }
 
   /** Nothing would make its value void but its TTL. */

@@ -5,14 +5,15 @@ import { type Dependencies } from './dependencies.js';
 import { Discovery, type Finder } from './discovery.js';
 import { UndecodableValueError, UnstorableValueError } from './errors.js';
 import { type Reply } from './exchange.js';
-import { Visit, type Lease } from './leases.js';
+import { Lease, Visit, type Leases } from './leases.js';
 import { type MemoryHit, type MemoryTier } from './memory-tier.js';
 import { operationReply } from './operation.js';
 import { type Tier } from './outcome.js';
 import { tooManyTags, type Policy } from './policy.js';
 import { type Recorder } from './recorder.js';
 import { type Session } from './session.js';
-import { type Proof } from './store.js';
+import { StaleReads } from './stale.js';
+import { type Proof, type StoredRow } from './store.js';
 import { keyTag } from './touch-memory.js';
 import { transactions } from './transactions.js';
 import { decodeValue, encodeValue, type EncodedValue } from './values/index.js';
@@ -45,6 +46,8 @@ type Bypass = 'ttl' | 'untracked' | 'transaction' | 'unavailable' | 'unstorable'
 
 /** The way of one read: memory, exchange, a computation under way, a computation of its own. */
 export class ReadPath {
+  private readonly stale: StaleReads;
+
   constructor(
     private readonly session: Session,
     private readonly memory: MemoryTier | null,
@@ -54,7 +57,11 @@ export class ReadPath {
     private readonly maxTags: number,
     /** Whether domains must be tracked to be cached. */
     private readonly tracks: boolean,
-  ) {}
+    private readonly random: () => number,
+  ) {
+    const decode = (row: StoredRow, policy: Policy): { value: unknown } | undefined => this.decoded(row, policy);
+    this.stale = new StaleReads({ touches: session.touches, memory, recorder, clock, decode });
+  }
 
   /** The value of a key, or `undefined`. */
   async find<T>(key: string, policy: Policy, view: string, tenantId?: string): Promise<Found<T> | undefined> {
@@ -80,6 +87,7 @@ export class ReadPath {
   readThrough<T>(key: string, compute: () => Promise<T>, policy: Policy, tenantId?: string): Promise<T> {
     // Nothing older than its fence may enter a value being computed, and a transaction sees what is its own.
     const isPlain =
+      policy.renewal === null &&
       this.isTracked(policy) &&
       !this.session.isInDebt &&
       Computation.current() === undefined &&
@@ -135,22 +143,48 @@ export class ReadPath {
     this.guardTenant(policy.view, tenantId);
     if (transactions.open() !== undefined) return this.bypass(reading, compute, 'transaction');
     const reason = this.isTracked(policy) ? null : await this.whyBypassed(policy);
-    if (reason !== null) return this.bypass(reading, compute, reason);
+    if (reason !== null) {
+      const value = this.bypass(reading, compute, reason);
+      return policy.renewal === null || reading.visit !== undefined ? value : this.stale.guard(reading, null, value);
+    }
     const { found, reply } = await this.lookup<T>(reading);
     return this.answer(reading, compute, found, reply);
   }
 
-  /** What was found; or else the value of a computation under way, or of one of its own. */
+  /** What was found; or an older value, where the policy allows it; or else that of a computation. */
   private answer<T>(
     reading: Reading,
     compute: () => Promise<T>,
     found: Found<T> | undefined,
     reply: Reply | null,
   ): T | Promise<T> {
+    const { policy, visit } = reading;
     if (found !== undefined) {
       this.hit(reading, found);
+      if (policy.renewal !== null && isDue(found, policy.renewal.eagerRefresh)) this.renew(reading, compute, reply);
       return found.value;
     }
+    // Who has waited for another process has been there before.
+    if (policy.renewal === null || visit !== undefined) return this.missing(reading, compute, reply);
+    if (reply === null || this.isTracked(policy)) return this.outOfDate(reading, compute, reply);
+    return this.whyBypassed(policy).then((reason) =>
+      reason === null
+        ? this.outOfDate(reading, compute, reply)
+        : this.stale.guard(reading, reply, this.bypass(reading, compute, reason)),
+    );
+  }
+
+  /** An older value at once; or else a computed one, or an older one in its place. */
+  private outOfDate<T>(reading: Reading, compute: () => Promise<T>, reply: Reply | null): T | Promise<T> {
+    const old = reply === null ? undefined : this.stale.whileRevalidating<T>(reading, reply);
+    if (old === undefined)
+      return this.stale.guard(reading, reply, Promise.resolve(this.missing(reading, compute, reply)));
+    this.renew(reading, compute, reply);
+    return old.value;
+  }
+
+  /** The value of a computation under way, or of one of its own. */
+  private missing<T>(reading: Reading, compute: () => Promise<T>, reply: Reply | null): T | Promise<T> {
     const { policy } = reading;
     if (reply === null) return this.bypass(reading, compute, 'unavailable');
     // The store may just have turned out to be made anew, without the triggers.
@@ -172,6 +206,53 @@ export class ReadPath {
       return turn.afterwards(() => this.readOn(key, compute, policy, tenantId, { ...reading, visit: turn }));
     this.recorder.miss(reading);
     return this.compute(compute, reading, reply, turn);
+  }
+
+  /** Compute a key in the background, unless somebody does already. */
+  private renew<T>(reading: Reading, compute: () => Promise<T>, reply: Reply | null): void {
+    const { session, recorder } = this;
+    const { key, policy } = reading;
+    const renewal = async (): Promise<void> => {
+      if (session.running.has(key)) return;
+      const known = reply ?? (await this.ask(key));
+      if (known === null) return;
+      const leases = policy.lease === null ? undefined : session.leases;
+      // It may be waited for by nobody, so it waits for nobody: the process that has the lease renews.
+      if (leases !== undefined) return this.renewLeased(leases, reading, compute, known, new Visit(-Infinity, false));
+      await this.computeApart(compute, reading, known, undefined);
+    };
+    session.renewals.start(key, renewal, (error) => recorder.computationFailed(reading, error, true));
+  }
+
+  private async renewLeased<T>(
+    leases: Leases,
+    reading: Reading,
+    compute: () => Promise<T>,
+    reply: Reply,
+    visit: Visit,
+  ): Promise<void> {
+    const { key, policy } = reading;
+    const turn = leases.turn(key, policy, reply, visit);
+    if (turn instanceof Lease) return this.computeApart(compute, reading, reply, turn);
+    if (turn === undefined) return;
+    await turn.afterwards(async () => {
+      const later = await this.ask(key);
+      // Another process may have been faster.
+      const found = later === null ? undefined : this.received<T>(reading, later);
+      if (later === null || (found !== undefined && !isDue(found, policy.renewal!.eagerRefresh))) return;
+      await this.renewLeased(leases, reading, compute, later, visit);
+    });
+  }
+
+  private async computeApart<T>(
+    compute: () => Promise<T>,
+    reading: Reading,
+    reply: Reply,
+    lease: Lease | undefined,
+  ): Promise<void> {
+    // The caller may have begun one since, and its async context is this one's too.
+    if (transactions.open() !== undefined) return lease?.release();
+    await this.compute(compute, reading, reply, lease);
   }
 
   /** Whether anything keeps values of this policy from being cached; tells why, once. */
@@ -232,13 +313,20 @@ export class ReadPath {
   private received<T>({ key, policy }: Reading, { row, now, asked }: Reply): Found<T> | undefined {
     if (row === null) return undefined;
     const { memory } = this;
+    const decoded = this.decoded(row, policy);
+    if (decoded === undefined) return undefined;
+    const { proof } = row;
+    const value = decoded.value as T;
+    const leftMs = proof.expiresAt - now;
+    // What was set by hand is not kept: setting it again would not void the copy.
+    if (proof.computeMs !== null && !memory?.isSuperseded(key, asked))
+      memory?.keep(key, value, proof, leftMs, row.json.length, policy.staleMs(proof.expiresAt - proof.cachedAt));
+    return { value, proof, tier: 'postgres', leftMs };
+  }
+
+  private decoded(row: StoredRow, { registry }: Policy): { value: unknown } | undefined {
     try {
-      const value = decodeValue(row.json, row.types, policy.registry) as T;
-      const leftMs = row.proof.expiresAt - now;
-      // What was set by hand is not kept: setting it again would not void the copy.
-      if (row.proof.computeMs !== null && !memory?.isSuperseded(key, asked))
-        memory?.keep(key, value, row.proof, leftMs, row.json.length);
-      return { value, proof: row.proof, tier: 'postgres', leftMs };
+      return { value: decodeValue(row.json, row.types, registry) };
     } catch (error) {
       // Of another version, or with a class not met here yet: as good as not there.
       if (error instanceof UndecodableValueError || error instanceof SyntaxError) return undefined;
@@ -256,7 +344,7 @@ export class ReadPath {
     });
     if (shared === null) return this.bypass(reading, compute, 'unstorable');
     this.recorder.joined(view, tenantId);
-    outer?.follow(running, reply.now + policy.ttlMs);
+    outer?.follow(running, reply.now + policy.lifetimeOf(shared.copy, this.random));
     return shared.copy as T;
   }
 
@@ -313,16 +401,17 @@ export class ReadPath {
         discovery,
       );
       const computeMs = this.clock.monotonic() - started;
+      const lifetime = policy.lifetimeOf(value, this.random);
       if (audit.check !== null && computation.isStorable && this.tracks && !policy.untracked) {
         await computation.settled();
         audit.check(computation);
       }
       this.recorder.computed(policy.view, computeMs);
-      Computation.current()?.follow(computation, reply.now + policy.ttlMs);
+      Computation.current()?.follow(computation, reply.now + lifetime);
       // Or its domain lost its triggers while this was computed.
       if (this.isTracked(policy)) {
         const keep = (): Promise<void> | undefined =>
-          this.keep(value, encoded, computation, computeMs, reply.now, tenantId, isNewest);
+          this.keep(value, encoded, computation, computeMs, lifetime, reply.now, tenantId, isNewest);
         // The caller need not wait: it may hold the connection that finding out takes.
         storing = computation.isPending ? this.session.settle(computation.settled().then(keep)) : keep();
       }
@@ -355,6 +444,7 @@ export class ReadPath {
     encoded: EncodedValue | UnstorableValueError,
     computation: Computation,
     computeMs: number,
+    lifetime: number,
     startedAt: number,
     tenantId: string | undefined,
     isNewest: boolean,
@@ -365,7 +455,7 @@ export class ReadPath {
       this.recorder.untracked(policy.view, NOTHING_FOUND);
       return undefined;
     }
-    const ttlMs = Math.min(policy.ttlMs, computation.expiresBefore - startedAt - computeMs);
+    const ttlMs = Math.min(lifetime, computation.expiresBefore - startedAt - computeMs);
     if (ttlMs <= 0) return undefined;
     if (encoded instanceof UnstorableValueError) {
       this.recorder.unstorable(policy.view, encoded);
@@ -382,13 +472,15 @@ export class ReadPath {
     const cachedAt = startedAt + computeMs;
     const proof = { fence, tags, expiresAt: cachedAt + ttlMs, cachedAt, computeMs };
     const { hasAllTags } = computation;
-    if (hasAllTags && isNewest) this.memory?.keep(key, value, proof, ttlMs, bytes);
+    const staleMs = policy.staleMs(ttlMs);
+    if (hasAllTags && isNewest) this.memory?.keep(key, value, proof, ttlMs, bytes, staleMs);
     const fill = {
       key,
       json,
       types,
       fence,
       ttlMs,
+      staleMs,
       computeMs,
       tenantId: tenantId ?? null,
       view: policy.view,
@@ -402,7 +494,7 @@ export class ReadPath {
       if (hasAllTags || !isNewest || this.memory === null || this.memory.isSuperseded(key, endedAt)) return;
       // The store has written its tags. By now the caller may have changed the value: keep what was set aside.
       const shared = await computation.share();
-      if (shared !== null) this.memory.keep(key, shared.copy, stored, ttlMs, bytes);
+      if (shared !== null) this.memory.keep(key, shared.copy, stored, ttlMs, bytes, staleMs);
     });
   }
 
@@ -518,6 +610,11 @@ export class ReadPath {
   private reading(key: string, policy: Policy, view: string, tenantId?: string): Reading {
     return { key, policy, view, tenantId, started: this.clock.monotonic(), moment: this.session.detours.moment() };
   }
+}
+
+/** Whether a hit is so near the end of its life that it is to be renewed: past this share of it. */
+function isDue({ leftMs, proof }: Found<unknown>, share: number): boolean {
+  return share < 1 && leftMs <= (1 - share) * (proof.expiresAt - proof.cachedAt);
 }
 
 const NOTHING_FOUND =

@@ -1,5 +1,5 @@
 import { type Clock } from './clock.js';
-import { events, type CacheEvent } from './events.js';
+import { events, type CacheEvent, type StaleReason } from './events.js';
 import { outcomes, type Tier } from './outcome.js';
 import { StatsRecorder } from './stats.js';
 import { type PurgeResult } from './store.js';
@@ -13,6 +13,16 @@ export interface Reading {
   tenantId?: string | undefined;
   /** When it began, in monotonic milliseconds. */
   started: number;
+}
+
+/** What was served that is not good any more. */
+interface Stale {
+  tier: Tier;
+  /** Milliseconds; below 0 after the end of its TTL. */
+  leftMs: number;
+  computeMs: number | null;
+  reason: StaleReason;
+  isInvalidated: boolean;
 }
 
 /** Writes down what one cache does, in the three places people look: counters, the response's outcome, the event stream. */
@@ -38,6 +48,22 @@ export class Recorder {
     this.stats.miss(view);
     outcomes()?.push({ cache: this.cache, view, status: 'miss' });
     if (events.hasSubscribers) this.publish({ type: 'miss', view, tenantId, durationMs: this.since(started) });
+  }
+
+  /** A value was served that is not good any more. */
+  stale(reading: Reading, { tier, leftMs, computeMs, reason, isInvalidated }: Stale): void {
+    const { view, tenantId } = reading;
+    // Only this one was not computed for: whoever waited in vain has been counted as a miss.
+    if (reason === 'revalidating') this.hit(reading, tier, leftMs, computeMs ?? 0);
+    this.stats.count('stale');
+    this.publish({ type: 'stale', view, tenantId, tier, reason, isInvalidated });
+  }
+
+  /** A computation failed, and no caller was told. */
+  computationFailed({ view, tenantId }: Reading, thrown: unknown, isBackground: boolean): void {
+    this.stats.count('errors');
+    const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+    this.publish({ type: 'failed', view, tenantId, isBackground, error });
   }
 
   joined(view: string, tenantId?: string): void {

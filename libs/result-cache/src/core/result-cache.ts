@@ -13,6 +13,7 @@ import { storableKey, storablePattern } from './raw-key.js';
 import { ReadPath } from './read-path.js';
 import { Recorder } from './recorder.js';
 import { checkKeys } from './option-keys.js';
+import { renewalPart, type RenewalOptions } from './renewal-options.js';
 import { ENTRY_KEYS, Policy, saysWhenVoid, tooManyTags, type EntryOptions } from './policy.js';
 import { Session } from './session.js';
 import { type CacheStats } from './stats.js';
@@ -20,7 +21,7 @@ import { type CacheStore, type PurgeResult, type Queryable } from './store.js';
 import { encodeValue, type ClassRegistry } from './values/index.js';
 
 /** What a {@link ResultCache} is made with. */
-export interface ResultCacheOptions {
+export interface ResultCacheOptions extends RenewalOptions {
   /** Where entries and the truth about them live; usually a `PostgresCache`. */
   store: CacheStore;
   /** Name in statistics, metrics and `Cache-Status`. Default `result-cache`. */
@@ -54,6 +55,8 @@ export interface ResultCacheOptions {
    */
   timeout?: number;
   clock?: Clock;
+  /** From 0 to less than 1, for `ttlJitter`. Default `Math.random`. */
+  random?: () => number;
 }
 
 /** The memory tier of one cache in one process. */
@@ -105,6 +108,8 @@ export class ResultCache {
   private readonly ttls: NamedTtls;
   private readonly freshness: Freshness;
   private readonly lease: boolean | LeaseOptions;
+  private readonly renewal: RenewalOptions | null;
+  private readonly random: () => number;
   private readonly tracks: boolean;
   private readonly plain: Policy;
 
@@ -121,6 +126,8 @@ export class ResultCache {
     this.maxEntries = options.memory === false ? 0 : (options.memory?.maxEntries ?? MOST_ENTRIES);
     this.freshness = options.freshness ?? 'strict';
     this.lease = options.lease ?? false;
+    this.renewal = renewalPart(options);
+    this.random = options.random ?? Math.random;
     this.tracks = options.invalidation !== 'ttl';
     this.recorder = new Recorder(this.name, options.enableStats ?? true, clock);
     this.session = Session.of(options.store, clock);
@@ -129,9 +136,10 @@ export class ResultCache {
       options.memory === false
         ? null
         : memoryTier(options.memory ?? {}, this.session, clock, () => this.recorder.evicted());
-    const { maxValueBytes, maxTags } = this;
-    this.reads = new ReadPath(this.session, this.memory, this.recorder, clock, maxValueBytes, maxTags, this.tracks);
-    this.plain = this.policy({ untracked: true });
+    const { maxValueBytes, maxTags, tracks, random } = this;
+    this.reads = new ReadPath(this.session, this.memory, this.recorder, clock, maxValueBytes, maxTags, tracks, random);
+    // With the cache's own options as if they were the entry's, so that what is wrong with them is found now.
+    this.plain = this.policy({ untracked: true, ...this.renewal }, undefined, `the cache '${this.name}'`);
   }
 
   /**
@@ -151,8 +159,8 @@ export class ResultCache {
         );
       this.store.inferences.observe();
     }
-    const { defaultTtl: ttl, maxTtlMs, freshness, lease, ttls } = this;
-    const policy = new Policy(options, { ttl, maxTtlMs, freshness, lease, where, ttls }, view, registry);
+    const { defaultTtl: ttl, maxTtlMs, freshness, lease, renewal, ttls } = this;
+    const policy = new Policy(options, { ttl, maxTtlMs, freshness, lease, renewal, where, ttls }, view, registry);
     if (policy.lease !== null && this.store.leases === undefined)
       throw new CacheConfigurationError(
         `${where ?? view ?? 'the cached value'}: lease needs a store that has leases, as PostgresCache does; leave it out`,
@@ -293,11 +301,12 @@ export class ResultCache {
         'set: a value with domains, tags or rows needs the fence taken before it was computed: const fence = await cache.fence(); …compute…; set(key, value, { …, fence }). Or use getOrSet, which does it',
       );
     const policy = this.policy({ untracked: !dependent, ...options });
-    const { registry, ttlMs, dependencies, view } = policy;
+    const { registry, dependencies, view } = policy;
     const tooMany = tooManyTags(0, dependencies, this.maxTags);
     if (tooMany !== null) throw tooMany;
     const encoded = [...entries].map(([key, value]) => ({
       key: storableKey(key),
+      ttlMs: policy.lifetimeOf(value, this.random),
       ...encodeValue(value, { registry, maxBytes: this.maxValueBytes }),
     }));
     if (encoded.length === 0 || (await this.reads.whyBypassed(policy)) !== null) return 0;
@@ -305,8 +314,10 @@ export class ResultCache {
     const fence = await this.renewed(keys, policy, given);
     if (fence === null) return 0;
     const tenantId = options.tenantId ?? null;
-    const stored = encoded.map(async ({ key, json, types, bytes }) => {
-      const fill = { key, json, types, fence, ttlMs, tags: [], dependencies, view, computeMs: null, tenantId };
+    const stored = encoded.map(async ({ key, json, types, bytes, ttlMs }) => {
+      if (ttlMs <= 0) return false;
+      const staleMs = policy.staleMs(ttlMs);
+      const fill = { key, json, types, fence, ttlMs, staleMs, tags: [], dependencies, view, computeMs: null, tenantId };
       const proof = await this.session.fills.add(fill);
       if (proof !== null) this.recorder.stored(view, bytes);
       return proof !== null;

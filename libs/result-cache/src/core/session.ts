@@ -10,6 +10,7 @@ import { FillQueue } from './fill-queue.js';
 import { FreshnessProof } from './freshness.js';
 import { jsonText } from './json.js';
 import { Leases } from './leases.js';
+import { Renewals } from './renewals.js';
 import { type CacheStore, type Queryable } from './store.js';
 import { TouchMemory } from './touch-memory.js';
 
@@ -34,6 +35,8 @@ export class Session {
   readonly running = new Map<string, Computation>();
   /** What is being computed because the store cannot be asked. */
   readonly detours = new Detours();
+  /** What is being renewed in the background. */
+  readonly renewals = new Renewals();
   private readonly exchange: Exchange;
   /** What is being found out before a value can be stored, and the storing itself. */
   private readonly settling = new Set<Promise<void>>();
@@ -149,6 +152,7 @@ export class Session {
 
   /** Wait for computations and stores under way. */
   async drain(): Promise<void> {
+    await this.renewals.drain();
     await Promise.all([...this.running.values()].map((computation) => computation.ended()));
     await Promise.all(this.settling);
     await this.fills.drain();

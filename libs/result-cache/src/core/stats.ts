@@ -7,6 +7,8 @@ export interface Counters {
   /** Callers that were given the value of a computation already under way. */
   joined: number;
   stores: number;
+  /** Reads answered with a value that was not good any more, where an option allows it. */
+  stale: number;
   /** Reads and writes that went past the cache: its database could not be asked, a domain is not tracked, … */
   bypassed: number;
   /** Values that could not be stored (too large, cyclic, …). */
@@ -110,6 +112,7 @@ function zero(): Counters {
     misses: 0,
     joined: 0,
     stores: 0,
+    stale: 0,
     bypassed: 0,
     unstorable: 0,
     tooLarge: 0,

@@ -33,6 +33,11 @@ export interface StoredRow {
   readonly proofText: string;
   readonly json: string;
   readonly types: string | null;
+  /**
+   * Something that it depends on was touched since its fence, but neither it nor a value it was made of was deleted. Told by
+   * an exchange with `prove` only, of a row that may be served all the same.
+   */
+  readonly isInvalidated?: true;
 }
 
 /** What one turn of the event loop asks the store. */
@@ -40,7 +45,10 @@ export interface ExchangeRequest {
   /** Report what was touched since this fence; `null` when the process knows nothing yet. */
   readonly since: Fence | null;
   readonly keys: readonly string[];
-  /** Return only rows which the log itself proves untouched; for rows older than what the process remembers. */
+  /**
+   * Return only rows which the log itself proves untouched; for rows older than what the process remembers. Of others, only
+   * those that were stored with `staleMs` and not deleted, marked `isInvalidated`.
+   */
   readonly prove?: boolean;
   /** Nobody needs the answer after so many milliseconds: the store may reject then, and drop a connection that hangs. */
   readonly withinMs?: number;
@@ -57,6 +65,7 @@ export interface ExchangeAnswer {
   readonly touched: readonly Touch[] | 'everything';
   /** Since then tables were watched, or unwatched, or watched in another way: what an audit told may hold no longer. */
   readonly rewatched?: boolean;
+  /** Also such as have expired by their proof and are kept longer. */
   readonly rows: readonly StoredRow[];
 }
 
@@ -68,6 +77,8 @@ export interface Fill {
   /** Taken before the computation started. */
   readonly fence: Fence;
   readonly ttlMs: number;
+  /** Milliseconds beyond `ttlMs` that the row is kept, for readers who would rather have an old value than none. Default 0. */
+  readonly staleMs?: number;
   /** Tags already in written form (from nested reads, or learned before). */
   readonly tags: readonly string[];
   /** Dependencies still to be written as tags. */

@@ -22,6 +22,11 @@ export function keyTag(key: string): string {
   return KEY + key;
 }
 
+/** Those of an entry's tags that stand for the values it was made of. */
+export function keyTagsOf(tags: readonly string[]): string[] {
+  return tags.filter((tag) => tag.startsWith(KEY));
+}
+
 /** Transactions remembered per tag, one by one. */
 const MOST_XIDS = 32;
 
@@ -129,6 +134,11 @@ export class TouchMemory {
     for (const [tag, pattern] of this.patterns)
       if (this.unseen(this.touched.get(tag), fence) && matchesAny(pattern, key, tags)) return 'void';
     return 'valid';
+  }
+
+  /** Whether a row that is void is so by its data alone: neither it nor a value it was made of was deleted since its fence. */
+  isOutdatedOnly(key: string, proof: Proof, serving: Fence): boolean {
+    return this.judge(key, { ...proof, tags: keyTagsOf(proof.tags) }, serving) === 'valid';
   }
 
   /** Whether any of the tags, or the key itself, was told by an exchange after number `since`. */

@@ -1,16 +1,15 @@
 import { type RowValues } from '../core/dependencies.js';
 import { CacheConfigurationError } from '../core/errors.js';
 import { Policy, type EntryOptions } from '../core/policy.js';
+import { renewalPart, RENEWAL_KEYS, type RenewalOptions } from '../core/renewal-options.js';
 import { type TenantChoice } from '../module/cache.service.js';
 
 /** A list, or a function of the method's arguments that returns one. */
 type Listed<T> = readonly T[] | ((...args: any[]) => readonly T[]);
 
 /** Options of `@CacheResult`. Functions are called with the method's arguments, and with its object as `this`. */
-export interface CacheResultOptions extends Pick<
-  EntryOptions,
-  'ttl' | 'domains' | 'classes' | 'untracked' | 'freshness' | 'lease'
-> {
+export interface CacheResultOptions
+  extends RenewalOptions, Pick<EntryOptions, 'ttl' | 'domains' | 'classes' | 'untracked' | 'freshness' | 'lease'> {
   /** Tags of your own, for data that is not in the database; `invalidateTags` makes the value void. */
   tags?: Listed<string>;
   /** Only these rows of a domain: `rows: (id) => [['user', { id }]]`. Declare it only where no other row of it is read. */
@@ -39,7 +38,10 @@ const isListed: Check = (value) => isFunction(value) || Array.isArray(value);
 /** {@link Policy} looks at these. */
 const elsewhere: Check = () => true;
 
-const KNOWN: Record<keyof CacheResultOptions, readonly [check: Check, remedy: string]> = {
+const KNOWN: Record<
+  Exclude<keyof CacheResultOptions, keyof RenewalOptions>,
+  readonly [check: Check, remedy: string]
+> = {
   ttl: [elsewhere, ''],
   domains: [elsewhere, ''],
   tags: [isListed, "write a list or a function that returns one: tags: ['price-list']"],
@@ -60,7 +62,7 @@ const KNOWN: Record<keyof CacheResultOptions, readonly [check: Check, remedy: st
 };
 
 /** The names of all options. */
-export const CACHE_RESULT_KEYS: readonly string[] = Object.keys(KNOWN);
+export const CACHE_RESULT_KEYS: readonly string[] = [...Object.keys(KNOWN), ...RENEWAL_KEYS];
 
 /**
  * Everything that can be known to be wrong when the class is defined.
@@ -83,11 +85,12 @@ export function checkGivenOptions(options: CacheResultOptions, where: string): v
       `${where} needs options; write ${where.split(' ')[0]}({ domains: ['user'], ttl: '5m' })`,
     );
   for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(KNOWN, name))
+    if (!CACHE_RESULT_KEYS.includes(name))
       throw new CacheConfigurationError(
         `${where}: there is no option '${name}'; known are ${CACHE_RESULT_KEYS.join(', ')}`,
       );
-    const [check, remedy] = KNOWN[name as keyof CacheResultOptions];
+    // Those of renewal have been looked at when this is over, like others.
+    const [check, remedy] = KNOWN[name as keyof typeof KNOWN] ?? [elsewhere, ''];
     if (value !== undefined && !check(value))
       throw new CacheConfigurationError(`${where}: ${name} is wrong; ${remedy}`);
   }
@@ -96,17 +99,12 @@ export function checkGivenOptions(options: CacheResultOptions, where: string): v
 }
 
 /** What of the options is the same for every call. */
-export function fixedPart({
-  ttl,
-  domains,
-  classes,
-  untracked,
-  freshness,
-  lease,
-  tags,
-  rows,
-}: CacheResultOptions): EntryOptions {
-  return { ttl, domains, classes, untracked, freshness, lease, tags: unlessFunction(tags), rows: unlessFunction(rows) };
+export function fixedPart(options: CacheResultOptions): EntryOptions {
+  const { ttl, domains, classes, untracked, freshness, lease, tags, rows } = options;
+  return {
+    ...{ ttl, domains, classes, untracked, freshness, lease, tags: unlessFunction(tags), rows: unlessFunction(rows) },
+    ...renewalPart(options),
+  };
 }
 
 function unlessFunction<T>(value: Listed<T> | undefined): readonly T[] | undefined {

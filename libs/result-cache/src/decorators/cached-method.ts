@@ -1,5 +1,6 @@
 import { CacheConfigurationError, MissingTenantError } from '../core/errors.js';
 import { type Policy } from '../core/policy.js';
+import { renewalPart } from '../core/renewal-options.js';
 import { transactions } from '../core/transactions.js';
 import { type CacheService, type TenantChoice } from '../module/cache.service.js';
 import { fixedPart, type CacheResultOptions } from './cache-result-options.js';
@@ -184,6 +185,7 @@ export class CachedMethod implements DecoratedMethod {
       untracked,
       freshness,
       lease,
+      ...renewalPart(this.options),
       tags: typeof tags === 'function' ? tags.apply(instance, [...args]) : tags,
       rows: typeof rows === 'function' ? rows.apply(instance, [...args]) : rows,
     };

@@ -54,6 +54,12 @@ export class EventMetrics {
         metrics.storedBytes.inc(labels, event.bytes);
         break;
       }
+      case 'stale':
+        metrics.stale.inc({ cache, view_name: this.views.label(event.view), reason: event.reason });
+        break;
+      case 'failed':
+        metrics.failedComputations.inc({ cache, view_name: this.views.label(event.view) });
+        break;
       case 'invalidated':
         metrics.invalidations.inc({ cache });
         break;
@@ -103,6 +109,15 @@ function define(factory: MetricFactory, tenantLabel: boolean) {
     stores: factory.counter('stores_total', 'Values stored.', VIEW),
     storedBytes: factory.counter('stored_bytes_total', 'Bytes of the values stored, as JSON.', VIEW),
     bypassed: factory.counter('bypassed_total', 'Reads that went past the cache, by reason.', [...VIEW, 'reason']),
+    stale: factory.counter('stale_total', 'Reads answered with a value that was not good any more, by reason.', [
+      ...VIEW,
+      'reason',
+    ]),
+    failedComputations: factory.counter(
+      'failed_computations_total',
+      'Computations that failed without their caller being told: in the background, or because an older value was served.',
+      VIEW,
+    ),
     invalidations: factory.counter(
       'invalidations_total',
       'Invalidations asked for through the library; those of triggers are part of the write and not seen here.',

@@ -2,6 +2,7 @@ import { DEFAULT_PREFIX, DEFAULT_TTL } from '../core/defaults.js';
 import { ttlToMs } from '../core/duration.js';
 import { CacheConfigurationError } from '../core/errors.js';
 import { CacheKeyBuilder } from '../core/keys.js';
+import { renewalPart } from '../core/renewal-options.js';
 import { ResultCache } from '../core/result-cache.js';
 import { PostgresCache } from '../postgres/postgres-cache.js';
 import { parseTableName } from '../postgres/table-name.js';
@@ -145,6 +146,8 @@ export class CacheRegistry {
       invalidation: options.invalidation ?? this.options.invalidation,
       freshness: options.freshness ?? this.options.freshness,
       lease: options.lease ?? this.options.lease,
+      ...renewalPart(this.options),
+      ...renewalPart(options),
       memory: options.memory ?? this.options.memory,
       timeout: this.options.timeout,
     });

@@ -29,6 +29,7 @@ export class EventLogger implements OnModuleInit, OnApplicationShutdown {
     if (event.type === 'unstorable')
       this.logger.warn(`${event.view} returns a value that cannot be cached: ${event.message}`);
     else if (event.type === 'untracked') this.logger.warn(`${event.view} is not cached: ${event.message}`);
+    else if (event.type === 'failed') this.failed(event.view, event.error);
     else if (event.type === 'availability') this.availability(event.state, event.message);
     // That the store cannot be asked was told when it began; every use until then fails in consequence.
     else if (event.type === 'error' && !(event.error instanceof StoreUnavailableError))
@@ -43,11 +44,19 @@ export class EventLogger implements OnModuleInit, OnApplicationShutdown {
     this.inTrouble = state !== 'ready';
   }
 
+  private failed(view: string, error: Error): void {
+    this.warnAtTimes(`${view} could not be computed anew, and an older value is served: ${error.message}`);
+  }
+
   /** A database that is down fails with every request; one line in ten seconds tells as much. */
   private error(operation: string, error: Error): void {
+    this.warnAtTimes(`Cache ${operation} failed, methods compute: ${error.message}`);
+  }
+
+  private warnAtTimes(message: string): void {
     const now = Date.now();
     if (now < this.quietUntil) return;
     this.quietUntil = now + REPEAT_MS;
-    this.logger.warn(`Cache ${operation} failed, methods compute: ${error.message}`);
+    this.logger.warn(message);
   }
 }

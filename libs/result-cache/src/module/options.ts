@@ -7,6 +7,7 @@ import { STORE_EVENTS } from '../core/events.js';
 import { freshnessToMs, type Freshness } from '../core/freshness.js';
 import { leaseTimes, type LeaseOptions } from '../core/lease-options.js';
 import { checkKeys } from '../core/option-keys.js';
+import { renewalOf, RENEWAL_KEYS, type RenewalOptions } from '../core/renewal-options.js';
 import { type MemoryOptions } from '../core/result-cache.js';
 import { checkEntityWatch, ENTITY_WATCH_KEYS, type EntityWatchOptions } from '../entities/watch-options.js';
 import { type ConnectionOptions } from '../postgres/connection.js';
@@ -16,7 +17,7 @@ import { type WatchedTable } from '../postgres/watched-table.js';
 import { resolveTenancy, type TenancyOptions } from '../tenancy/index.js';
 
 /** What a cache of its own name may set differently from the module's. */
-export interface CacheOptions {
+export interface CacheOptions extends RenewalOptions {
   /** Table of the entries, `name` or `schema.name`. Default `fraiseql_cache`, in the schema `fraiseql_cache`. */
   tableName?: string;
   /** Used where no TTL is given: **seconds**, or text such as `'5m'`. Default 300. */
@@ -105,6 +106,7 @@ export const CACHE_KEYS = [
   'invalidation',
   'freshness',
   'lease',
+  ...RENEWAL_KEYS,
   'memory',
 ] as const;
 /** What `forRoot` takes beside them. */
@@ -315,6 +317,7 @@ function checkCacheOptions(options: CacheOptions, where: string): void {
   integer(options.maxTableBytes, `${where}: maxTableBytes`, 1, Number.MAX_SAFE_INTEGER);
   if (options.freshness !== undefined) freshnessToMs(options.freshness, where);
   if (options.lease !== undefined) leaseTimes(options.lease, where);
+  renewalOf(options, where);
   if (options.memory !== undefined && options.memory !== false) {
     checkKeys(options.memory, MEMORY_KEYS, `${where}: memory`);
     integer(options.memory.maxEntries, `${where}: memory.maxEntries`, 1, 1 << 30);

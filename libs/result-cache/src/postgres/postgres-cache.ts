@@ -227,7 +227,7 @@ export class PostgresCache implements CacheStore {
     const fences = fills.map(({ fence }) => storable(fence));
     const stored = this.run(
       'fill',
-      `SELECT * FROM fraiseql_cache.store_${cacheId}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, ${this.maxTtl})`,
+      `SELECT * FROM fraiseql_cache.store_${cacheId}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, ${this.maxTtl})`,
       [
         fills.map(({ key }) => key),
         fills.map(({ json }) => json),
@@ -239,6 +239,7 @@ export class PostgresCache implements CacheStore {
         fences.map(({ open }) => `{${open.join(',')}}`),
         fences.map(({ incarnation }) => incarnation),
         fills.map(({ ttlMs }) => Math.ceil(ttlMs)),
+        fills.map(({ staleMs = 0 }) => Math.ceil(staleMs)),
         fills.map(({ tenantId }) => tenantId),
         fills.map(({ view }) => view),
         fills.map(({ computeMs }) => computeMs),

@@ -11,9 +11,9 @@ export const MOST_TOUCHES = 1_000;
 export function parseAnswer(rows: TextRows): ExchangeAnswer | null {
   let header: string | null = null;
   const found: StoredRow[] = [];
-  for (const [key, proof, types, json] of rows)
+  for (const [key, proof, types, json, isInvalidated] of rows)
     if (key === null) header = proof!;
-    else addRow(found, key!, proof!, types ?? null, json!);
+    else addRow(found, key!, proof!, types ?? null, json!, isInvalidated === 't');
   if (header === null) return null;
   const lines = header.split('\n');
   const [snapshot, incarnation, horizon, now] = lines[0]!.split(' ');
@@ -35,9 +35,17 @@ function parseTouch(line: string): Touch {
 }
 
 /** Rows that other versions or other hands wrote are not there, as far as this one is concerned. */
-function addRow(rows: StoredRow[], key: string, proofText: string, types: string | null, json: string): void {
+function addRow(
+  rows: StoredRow[],
+  key: string,
+  proofText: string,
+  types: string | null,
+  json: string,
+  isInvalidated: boolean,
+): void {
   try {
-    rows.push({ key, proof: parseProof(proofText), proofText, json, types });
+    const row = { key, proof: parseProof(proofText), proofText, json, types };
+    rows.push(isInvalidated ? { ...row, isInvalidated } : row);
   } catch {
     // Not there.
   }

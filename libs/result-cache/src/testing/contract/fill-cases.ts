@@ -73,6 +73,41 @@ export const fillCases: Cases = {
     }
   },
 
+  'fill with staleMs keeps a row beyond its expiry, and hands it out expired': async (world) => {
+    const { key, proof } = await world.keep({ domains: ['item'] }, { ttlMs: 1, staleMs: 3_600_000 });
+    assert.equal(proof.expiresAt - proof.cachedAt, 1);
+    while ((await world.ask([])).now <= proof.expiresAt);
+    assert.deepEqual((await world.row(key))?.proof, proof);
+    await world.assertValid(key, 'that is only expired');
+    assert.equal((await world.store.purge()).entries, 0);
+    assert.deepEqual((await world.row(key))?.proof, proof);
+  },
+
+  'exchange with prove marks a touched row that was stored with staleMs, and leaves out a deleted one': async (
+    world,
+  ) => {
+    const given = { staleMs: 3_600_000 };
+    const proved = async (key: string): Promise<boolean | 'absent'> => {
+      const { rows } = await world.ask([key], { prove: true, store: world.peer });
+      return rows.length === 0 ? 'absent' : rows[0]!.isInvalidated === true;
+    };
+    const untouched = await world.keep({ domains: ['item'] }, given);
+    const inner = world.key('inner');
+    const outer = await world.keep({ domains: ['other'] }, { ...given, tags: [`!${inner}`] });
+    const plain = await world.keep({ domains: ['item'] });
+    assert.deepEqual(await Promise.all([untouched, outer, plain].map(({ key }) => proved(key))), [false, false, false]);
+
+    await world.sql('UPDATE contract_item SET label = label');
+    await world.assertVoid(untouched.key, 'after a write');
+    assert.equal(await proved(untouched.key), true);
+    assert.equal(await proved(plain.key), 'absent');
+
+    // Of another process, whose transaction has to commit: the rows stay.
+    await world.peer.deleteWithin([untouched.key, inner], { query: (text, values) => world.sql(text, values) });
+    assert.equal(await proved(untouched.key), 'absent');
+    assert.equal(await proved(outer.key), 'absent');
+  },
+
   'fill replaces an expired value whatever its fence': async (world) => {
     const older = await world.fence();
     await world.sql('SELECT pg_current_xact_id()');

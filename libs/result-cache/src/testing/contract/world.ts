@@ -163,7 +163,8 @@ export class World {
   private async proves(key: string): Promise<boolean> {
     const { rows, fence: now, horizon } = await this.ask([key], { prove: true, store: this.peer });
     return rows.some(
-      ({ proof: { fence } }) => fence.incarnation === now.incarnation && fence.lo >= horizon && fence.hi <= now.hi,
+      ({ isInvalidated, proof: { fence } }) =>
+        !isInvalidated && fence.incarnation === now.incarnation && fence.lo >= horizon && fence.hi <= now.hi,
     );
   }
 }

@@ -68,13 +68,14 @@ DECLARE
   stored_ms CONSTANT bigint := floor(extract(epoch FROM stored_at) * 1000);
 BEGIN
   RETURN QUERY
-  INSERT INTO %1$s AS c (cache_key, cache_value, value_types, expires_at, tags, lo, hi, open, incarnation, proof, cached_at, tenant_id, view_name, compute_ms, value_bytes)
-  SELECT DISTINCT ON (u.key COLLATE "C") u.key, u.value::json, u.types, stored_at + l.ttl_ms * interval '1 ms', n.tags, u.lo, u.hi, u.open::bigint[], u.incarnation,
+  INSERT INTO %1$s AS c (cache_key, cache_value, value_types, expires_at, stale_until, tags, lo, hi, open, incarnation, proof, cached_at, tenant_id, view_name, compute_ms, value_bytes)
+  SELECT DISTINCT ON (u.key COLLATE "C") u.key, u.value::json, u.types, stored_at + l.ttl_ms * interval '1 ms',
+         CASE WHEN l.kept_ms > l.ttl_ms THEN stored_at + l.kept_ms * interval '1 ms' END, n.tags, u.lo, u.hi, u.open::bigint[], u.incarnation,
          json_build_array(u.lo, u.hi, u.open::bigint[], u.incarnation, stored_ms + l.ttl_ms, stored_ms, u.compute_ms, n.tags)::text,
          stored_at, u.tenant, u.view, u.compute_ms, octet_length(u.value)
-    FROM unnest(p_keys, p_values, p_types, p_tags, p_specs, p_lo, p_hi, p_open, p_incarnation, p_ttl_ms, p_tenants, p_views, p_compute_ms)
-           AS u (key, value, types, tags, spec, lo, hi, open, incarnation, ttl_ms, tenant, view, compute_ms)
-    CROSS JOIN LATERAL (SELECT LEAST(u.ttl_ms, p_max_ttl * 1000::bigint) AS ttl_ms) l
+    FROM unnest(p_keys, p_values, p_types, p_tags, p_specs, p_lo, p_hi, p_open, p_incarnation, p_ttl_ms, p_stale_ms, p_tenants, p_views, p_compute_ms)
+           AS u (key, value, types, tags, spec, lo, hi, open, incarnation, ttl_ms, stale_ms, tenant, view, compute_ms)
+    CROSS JOIN LATERAL (SELECT LEAST(u.ttl_ms, p_max_ttl * 1000::bigint) AS ttl_ms, LEAST(u.ttl_ms + u.stale_ms, p_max_ttl * 1000::bigint) AS kept_ms) l
     CROSS JOIN LATERAL (SELECT CASE WHEN u.spec IS NULL THEN u.tags::text[] ELSE u.tags::text[] || fraiseql_cache.dependency_tags(u.spec::jsonb) END AS tags
                           -- Not merged into the list above, where it stands twice and would be computed twice.
                           OFFSET 0) n
@@ -82,10 +83,10 @@ BEGIN
     JOIN fraiseql_cache.current_incarnation i ON i.id = u.incarnation AND u.lo >= i.horizon
    ORDER BY u.key COLLATE "C", u.hi DESC
   ON CONFLICT ON CONSTRAINT %2$I DO UPDATE SET cache_value = EXCLUDED.cache_value, value_types = EXCLUDED.value_types, expires_at = EXCLUDED.expires_at,
-    tags = EXCLUDED.tags, lo = EXCLUDED.lo, hi = EXCLUDED.hi, open = EXCLUDED.open, incarnation = EXCLUDED.incarnation, proof = EXCLUDED.proof,
+    stale_until = EXCLUDED.stale_until, tags = EXCLUDED.tags, lo = EXCLUDED.lo, hi = EXCLUDED.hi, open = EXCLUDED.open, incarnation = EXCLUDED.incarnation, proof = EXCLUDED.proof,
     cached_at = EXCLUDED.cached_at, tenant_id = EXCLUDED.tenant_id, view_name = EXCLUDED.view_name, compute_ms = EXCLUDED.compute_ms, value_bytes = EXCLUDED.value_bytes
     -- A slow computation must not replace what was computed from newer data.
-    WHERE c.incarnation <> EXCLUDED.incarnation OR c.hi <= EXCLUDED.hi OR c.expires_at <= now()
+    WHERE c.incarnation <> EXCLUDED.incarnation OR c.hi <= EXCLUDED.hi OR COALESCE(c.stale_until, c.expires_at) <= now()
   RETURNING c.cache_key, c.proof;
 END$source$, p_table, (SELECT conname FROM pg_constraint WHERE conrelid = p_table::regclass AND contype = 'p'));
 $$;
@@ -108,6 +109,7 @@ BEGIN
          cache_value json        NOT NULL,
          value_types text,
          expires_at  timestamptz NOT NULL,
+         stale_until timestamptz,
          tags        text[]      NOT NULL,
          lo          bigint      NOT NULL,
          hi          bigint      NOT NULL,
@@ -124,12 +126,14 @@ BEGIN
       CASE WHEN p_partitions > 0 THEN 'PARTITION BY HASH (cache_key)' END);
     EXECUTE format('COMMENT ON COLUMN %s.proof IS %L', qualified,
       'fence, incarnation, expiry and tags as one text: what a reader needs beside the value, in one column on the wire');
+    EXECUTE format('COMMENT ON COLUMN %s.stale_until IS %L', qualified,
+      'until when the row is kept after expires_at, for readers who would rather have an old value than none; NULL: not at all');
     -- A partitioned table has no storage of its own: each partition must be UNLOGGED by itself.
     FOR part IN 0 .. p_partitions - 1 LOOP
       EXECUTE format('CREATE UNLOGGED TABLE %I.%I PARTITION OF %s FOR VALUES WITH (MODULUS %s, REMAINDER %s)',
         p_schema, p_table || '_' || part, qualified, p_partitions, part);
     END LOOP;
-    EXECUTE format('CREATE INDEX %I ON %s (expires_at)', p_table || '_expires_idx', qualified);
+    EXECUTE format('CREATE INDEX %I ON %s (COALESCE(stale_until, expires_at))', p_table || '_expires_idx', qualified);
     DELETE FROM fraiseql_cache.caches c WHERE c.id = cache.id;
     cache := NULL;
   ELSIF cache.id IS NULL AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass(qualified) AND a.attname = 'proof') THEN
@@ -145,7 +149,7 @@ BEGIN
   INSERT INTO fraiseql_cache.caches (relation, max_ttl) VALUES (qualified, p_max_ttl) RETURNING * INTO cache;
   EXECUTE format(
     'CREATE FUNCTION fraiseql_cache.store_%s(p_keys text[], p_values text[], p_types text[], p_tags text[], p_specs text[], p_lo bigint[], p_hi bigint[],
-       p_open text[], p_incarnation uuid[], p_ttl_ms bigint[], p_tenants text[], p_views text[], p_compute_ms real[], p_max_ttl integer)
+       p_open text[], p_incarnation uuid[], p_ttl_ms bigint[], p_stale_ms bigint[], p_tenants text[], p_views text[], p_compute_ms real[], p_max_ttl integer)
      RETURNS TABLE (key text, proof text) LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
     cache.id, fraiseql_cache.store_source(qualified));
   -- A row that one process proved is given the proving snapshot as its fence, so that the next one need not ask. Only the
@@ -160,11 +164,11 @@ BEGIN
        UPDATE %1$s c SET lo = p_lo, hi = p_hi, open = p_open,
               proof = json_build_array(p_lo, p_hi, p_open, c.incarnation, c.proof::json -> 4, c.proof::json -> 5, c.compute_ms, c.tags)::text
          FROM proven p WHERE c.cache_key = p.cache_key', qualified));
-  -- Expired entries; at most so many, so that a purge never holds many row locks.
+  -- Expired entries that are not kept any longer; at most so many, so that a purge never holds many row locks.
   EXECUTE format(
     'CREATE FUNCTION fraiseql_cache.purge_%s(p_most integer) RETURNS bigint LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
     cache.id, format(
-      'WITH dead AS MATERIALIZED (SELECT c.cache_key FROM %1$s c WHERE c.expires_at <= now() ORDER BY c.expires_at LIMIT p_most FOR UPDATE SKIP LOCKED),
+      'WITH dead AS MATERIALIZED (SELECT c.cache_key FROM %1$s c WHERE COALESCE(c.stale_until, c.expires_at) <= now() ORDER BY COALESCE(c.stale_until, c.expires_at) LIMIT p_most FOR UPDATE SKIP LOCKED),
             gone AS (DELETE FROM %1$s c USING dead d WHERE c.cache_key = d.cache_key RETURNING 1)
        SELECT count(*) FROM gone', qualified));
   -- What a table holds: entries, and their bytes. (Its size on disk would not do for a limit: deleting frees room for others

@@ -9,4 +9,4 @@ SELECT NULL, CASE WHEN pg_current_snapshot()::text = $1::text
 UNION ALL
 SELECT c.cache_key, c.proof, c.value_types, c.cache_value
   FROM :table c
- WHERE c.cache_key = ANY ((SELECT $2::text[])::text[]) AND c.expires_at > now()
+ WHERE c.cache_key = ANY ((SELECT $2::text[])::text[]) AND COALESCE(c.stale_until, c.expires_at) > now()
