@@ -4,6 +4,7 @@ import { Computation } from '../../libs/result-cache/src/core/computation.js';
 import { FillQueue } from '../../libs/result-cache/src/core/fill-queue.js';
 import { MemoryTier } from '../../libs/result-cache/src/core/memory-tier.js';
 import { Session } from '../../libs/result-cache/src/core/session.js';
+import { StaleReads } from '../../libs/result-cache/src/core/stale.js';
 import { TouchMemory } from '../../libs/result-cache/src/core/touch-memory.js';
 
 import { onRequest } from './gated-store.js';
@@ -248,6 +249,27 @@ export const mutants: readonly Mutant[] = [
     mistake: 'a lease holds although what its value depends on was touched',
     prepare: (pool) =>
       replaceFunction(pool, 'lease_stands', (source) => source.replace(/AND fraiseql_cache\.untouched\(.*\)/, '')),
+  },
+  {
+    name: 'stale-though-touched',
+    mistake: 'what was touched passes for what is only past its TTL',
+    apply() {
+      const { whileRevalidating } = StaleReads.prototype;
+      StaleReads.prototype.whileRevalidating = function <T>(
+        this: StaleReads,
+        ...[reading, reply]: Parameters<typeof whileRevalidating>
+      ): { value: T } | undefined {
+        const stale = reply.stale && { ...reply.stale, isInvalidated: false };
+        return whileRevalidating.call(this, reading, { ...reply, stale }) as { value: T } | undefined;
+      };
+    },
+  },
+  {
+    name: 'deleted-is-outdated',
+    mistake: 'what was deleted passes for what is only invalidated',
+    apply() {
+      TouchMemory.prototype.isOutdatedOnly = () => true;
+    },
   },
 ];
 

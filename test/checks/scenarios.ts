@@ -12,6 +12,7 @@ import { Session } from '../../libs/result-cache/src/core/session.js';
 import { faultScenarios } from './fault-scenarios.js';
 import { GatedStore } from './gated-store.js';
 import { leaseScenarios } from './lease-scenarios.js';
+import { staleScenarios } from './stale-scenarios.js';
 import { createRegisters, WATCH } from './registers.js';
 
 /** A cache as one process has it. */
@@ -445,5 +446,6 @@ export const scenarios: readonly Scenario[] = [
     },
   },
   ...leaseScenarios,
+  ...staleScenarios,
   ...faultScenarios,
 ];
