@@ -295,7 +295,8 @@ describe('a renewal in the background', () => {
   });
 
   it('is waited for when the application ends', async () => {
-    const { cache } = await open();
+    // So that the renewal has still to ask for its fence.
+    const { cache } = await open({ memory: { ttl: '1h' }, freshness: { maxStaleness: '1h' } });
     const compute = counter();
     await cache.getOrSet(key, compute, options);
     await cache.drain();
