@@ -294,6 +294,22 @@ describe('a renewal in the background', () => {
     expect(await cache.getOrSet(key, compute, options)).toBe(1);
   });
 
+  it('does not compute in a transaction that its caller has begun since', async () => {
+    const { cache } = await open({ memory: { ttl: '1h' }, freshness: { maxStaleness: '1h' } });
+    const compute = counter();
+    await cache.getOrSet(key, compute, options);
+    await cache.drain();
+    await time.pass(60);
+    await cache.getOrSet(key, compute, options);
+    const stop = transactions.watch(() => ({ queryable: undefined }));
+    try {
+      await cache.drain();
+    } finally {
+      stop();
+    }
+    expect(compute.calls).toBe(1);
+  });
+
   it('is waited for when the application ends', async () => {
     // So that the renewal has still to ask for its fence.
     const { cache } = await open({ memory: { ttl: '1h' }, freshness: { maxStaleness: '1h' } });
