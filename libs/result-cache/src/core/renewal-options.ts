@@ -38,8 +38,8 @@ export interface RenewalOptions {
   softTimeout?: Ttl | false;
   /**
    * After so long a caller gets what `grace` allows, or else a {@link ComputationTimeoutError}; computing goes on in the
-   * background, and its value is stored if it is valid. Not inside a transaction of the caller's, nor for a call that `when` declines. Gives up: the answer, for
-   * this caller. It ends no query: limit statements in the database as well.
+   * background, and its value is stored if it is valid. Not inside a transaction of the caller's, nor for a call that `when`
+   * declines. Gives up: the answer, for this caller. It ends no query: limit statements in the database as well.
    */
   hardTimeout?: Ttl | false;
   /**
