@@ -177,16 +177,16 @@ BEGIN
     'CREATE FUNCTION fraiseql_cache.usage_%s(OUT entries bigint, OUT bytes bigint) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
     cache.id, format(
       'SELECT count(*), COALESCE(sum(c.value_bytes::bigint + pg_column_size(c.cache_key) + pg_column_size(c.tags) + pg_column_size(c.proof)), 0)::bigint FROM %1$s c', qualified));
-  -- Delete so many entries and so many bytes too many, those first that would expire first; in batches, as a purge does, and
+  -- Delete so many entries and so many bytes too many, those first that would be purged first; in batches, as a purge does, and
   -- without waiting for who is at a row. Returns how many entries and bytes that were.
   EXECUTE format(
     'CREATE FUNCTION fraiseql_cache.evict_%s(p_entries bigint, p_bytes bigint, p_most integer) RETURNS json LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
     cache.id, format(
       'WITH next AS MATERIALIZED (
-         SELECT c.cache_key, c.expires_at, c.value_bytes::bigint + pg_column_size(c.cache_key) + pg_column_size(c.tags) + pg_column_size(c.proof) AS bytes
-           FROM %1$s c ORDER BY c.expires_at LIMIT p_most FOR UPDATE SKIP LOCKED),
+         SELECT c.cache_key, COALESCE(c.stale_until, c.expires_at) AS ends_at, c.value_bytes::bigint + pg_column_size(c.cache_key) + pg_column_size(c.tags) + pg_column_size(c.proof) AS bytes
+           FROM %1$s c ORDER BY COALESCE(c.stale_until, c.expires_at) LIMIT p_most FOR UPDATE SKIP LOCKED),
             summed AS (SELECT n.cache_key, n.bytes, row_number() OVER o AS upto, sum(n.bytes) OVER o - n.bytes AS before
-                         FROM next n WINDOW o AS (ORDER BY n.expires_at, n.cache_key ROWS UNBOUNDED PRECEDING)),
+                         FROM next n WINDOW o AS (ORDER BY n.ends_at, n.cache_key ROWS UNBOUNDED PRECEDING)),
             gone AS (DELETE FROM %1$s c USING summed s WHERE c.cache_key = s.cache_key AND (s.upto <= p_entries OR s.before < p_bytes) RETURNING s.bytes)
        SELECT json_build_array(count(*), COALESCE(sum(gone.bytes), 0)) FROM gone', qualified));
   -- Deleting a row is not enough: other processes hold copies, and a computation under way would bring it back.
