@@ -46,7 +46,7 @@ const rowsOf = async (pool: pg.Pool, text: string): Promise<unknown[]> => (await
 /** Every object of the schema with its definition, whoever made it. */
 async function catalogue(pool: pg.Pool): Promise<unknown> {
   const parts = {
-    functions: `SELECT p.oid::regprocedure::text AS name, pg_get_functiondef(p.oid) AS definition, p.prosrc FROM pg_proc p WHERE p.pronamespace = n.oid`,
+    functions: `SELECT p.oid::regprocedure::text AS name, pg_get_functiondef(p.oid) AS definition, p.prosrc, COALESCE(p.proacl, acldefault('f', p.proowner))::text AS rights FROM pg_proc p WHERE p.pronamespace = n.oid`,
     relations: `SELECT c.relname AS name, c.relkind, c.relpersistence, c.reloptions FROM pg_class c WHERE c.relnamespace = n.oid`,
     columns: `SELECT c.relname || '.' || a.attname AS name, a.attnum, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull, a.attidentity, a.attcollation::regcollation::text,
                 (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum) AS "default"

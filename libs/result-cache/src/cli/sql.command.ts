@@ -4,6 +4,7 @@ import { ttlToMs } from '../core/duration.js';
 import { entityTables } from '../entities/entity-tables.js';
 import { domainOf } from '../postgres/domain-of.js';
 import { installScript } from '../postgres/install-script.js';
+import { type RowLevelSecurity } from '../postgres/postgres-cache-options.js';
 import { type WatchedTable } from '../postgres/watched-table.js';
 import { loadDataSource } from './data-source.js';
 
@@ -15,6 +16,7 @@ interface SqlOptions {
   tableName?: string;
   partitions?: number;
   maxTtl?: number;
+  rowLevelSecurity?: boolean | RowLevelSecurity;
 }
 
 /** Prints the SQL that installs the cache: for a migration, where the application's role may create nothing. */
@@ -32,6 +34,11 @@ export function sqlCommand(print: (text: string) => void): Command {
     .option('--role <name>', 'the role that the application connects as')
     .option('--table-name <name>', 'the table of the entries, as in CacheModule.forRoot({ tableName })')
     .option('--partitions <count>', 'partitions of that table', wholeNumber)
+    .option(
+      '--row-level-security [setting]',
+      'lock that table: other roles than its owner see the rows of the tenant in this setting (app.current_tenant_id)',
+      (setting: string) => ({ setting }),
+    )
     .option('--max-ttl <ttl>', 'the longest TTL, in seconds or as text: 12h', seconds)
     .action(async ({ watch, dataSource, tenantColumn, ...options }: SqlOptions) => {
       if (tenantColumn !== undefined && dataSource === undefined)

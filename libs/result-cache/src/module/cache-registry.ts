@@ -27,12 +27,13 @@ export class CacheRegistry {
     private readonly tenants: TenantContext,
   ) {
     const { connection, watch, inference, autoInitialize, poolSize, prepare, tableName, partitions, maxTtl } = options;
-    const { breaker, maxTableEntries, maxTableBytes } = options;
+    const { breaker, maxTableEntries, maxTableBytes, rowLevelSecurity = false } = options;
     this.store = new PostgresCache({
       connection,
       watch,
       inference,
       autoInitialize,
+      rowLevelSecurity: rowLevelSecurity && { setting: tenancy.setting },
       poolSize,
       prepare,
       tableName,

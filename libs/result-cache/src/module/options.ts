@@ -62,6 +62,11 @@ export interface CacheModuleOptions extends CacheOptions {
   inference?: InferenceOptions;
   /** Create what is missing in the database at start. Default `true`; `false` verifies and prints the statements to run. */
   autoInitialize?: boolean;
+  /**
+   * Start only where this role's own SQL sees no other tenant's entries: the table belongs to another role, which has locked it
+   * (`npx result-cache sql --role app --row-level-security`). Default `false`: not looked at.
+   */
+  rowLevelSecurity?: boolean;
   /** Connections of the pool that is made for a URL or configuration. Default 4. */
   poolSize?: number;
   /** Named prepared statements. Default `true`; `false` behind a PgBouncer older than 1.21 in transaction mode. */
@@ -117,6 +122,7 @@ export const APPLICATION_KEYS = [
   'watch',
   'inference',
   'autoInitialize',
+  'rowLevelSecurity',
   'poolSize',
   'prepare',
   'timeout',
@@ -164,7 +170,12 @@ export function checkRootOptions(options: CacheModuleOptions): CacheModuleOption
       MOST_TIMER_MS,
     );
   integer(options.poolSize, `${where}: poolSize`, 1, 1_000);
-  for (const name of ['autoInitialize', 'prepare', 'cacheStatusHeader'] as const) boolean(options[name], where, name);
+  for (const name of ['autoInitialize', 'rowLevelSecurity', 'prepare', 'cacheStatusHeader'] as const)
+    boolean(options[name], where, name);
+  if (options.rowLevelSecurity === true && options.tenancy === 'off')
+    throw new CacheConfigurationError(
+      `${where}: rowLevelSecurity keeps tenants apart, and with tenancy: 'off' there are none; write tenancy: { mode: 'required', … }, or leave it out`,
+    );
   checkWatch(options.watch, where);
   checkInference(options.inference, where);
   return options;

@@ -61,9 +61,9 @@ type Run = (name: string, text: string, values?: unknown[]) => Promise<TextRows>
 
 /** The cascade rules of a database: data in its tables, compiled into triggers by the database itself. */
 export class CascadeStore {
-  /** @param table of the entries that are counted, quoted */
+  /** @param touched the entries that the tags `t.tags` would make void, as `e` in a FROM clause, and what statements with it are called */
   constructor(
-    private readonly table: string,
+    private readonly touched: () => Promise<{ from: string; name: string }>,
     private readonly run: Run,
   ) {}
 
@@ -114,10 +114,11 @@ export class CascadeStore {
   /** What a write to any row of a domain, or to one with these values, makes void beside the domain itself. */
   async follow(domain: string, values: Readonly<Record<string, unknown>> | null): Promise<CascadeTarget[]> {
     const text = values && jsonText(values);
+    const { from, name } = await this.touched();
     return this.json(
-      'cascade_follow',
+      name,
       `SELECT COALESCE(json_agg(json_build_object('target', t.target, 'depth', t.depth, 'tags', t.tags, 'entries',
-                (SELECT count(*) FROM ${this.table} e WHERE e.tags && t.tags AND e.expires_at > now())) ORDER BY t.depth, t.target), '[]')
+                (SELECT count(*) FROM ${from} WHERE e.expires_at > now())) ORDER BY t.depth, t.target), '[]')
          FROM (SELECT c.target, min(c.depth) AS depth, array_agg(c.tag) AS tags FROM fraiseql_cache.cascaded($1, $2::jsonb) c GROUP BY c.target) t`,
       [domain, text],
     );

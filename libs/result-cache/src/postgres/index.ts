@@ -17,6 +17,6 @@ export {
 export { installScript, type InstallScriptOptions } from './install-script.js';
 export { NotInstalledError } from './installer.js';
 export { PostgresCache } from './postgres-cache.js';
-export { type PostgresCacheOptions } from './postgres-cache-options.js';
+export { type PostgresCacheOptions, type RowLevelSecurity } from './postgres-cache-options.js';
 export { StoreUnavailableError, type Availability } from './readiness.js';
 export { type WatchedTable } from './watched-table.js';

@@ -1,6 +1,7 @@
 import { CacheConfigurationError } from '../core/errors.js';
 import { type Connection } from './connection.js';
-import { createCacheCall, grants, watchCall } from './install-script.js';
+import { createCacheCall, grants, lockCall, watchCall } from './install-script.js';
+import { type RowLevelSecurity } from './postgres-cache-options.js';
 import { migrations, quoteIdentifier, statement } from './sql.js';
 import { type TableName } from './table-name.js';
 import { oneRequestEach } from './watch-requests.js';
@@ -8,6 +9,8 @@ import { type WatchedTable, type WatchRequest } from './watched-table.js';
 
 const OLDEST_SERVER = 140_000;
 const EXTENSION = 'pg_fraiseql_cache';
+/** As `lock_cache` has it, and the tenancy options. */
+const DEFAULT_SETTING = 'app.current_tenant_id';
 
 export interface InstallOptions {
   table: TableName;
@@ -16,6 +19,8 @@ export interface InstallOptions {
   partitions: number;
   /** Whether DDL may run. If not, everything is verified and what is missing is reported. */
   autoInitialize: boolean;
+  /** Whether the table must be locked by tenant for this role. */
+  rowLevelSecurity: boolean | RowLevelSecurity;
   watch: readonly WatchRequest[];
 }
 
@@ -24,6 +29,8 @@ export interface Installation {
   cacheId: number;
   /** Version of the `pg_fraiseql_cache` extension, or `null` where the same objects were installed as plain SQL. */
   extensionVersion: string | null;
+  /** This role sees a tenant's entries only, and reads the others through a function. */
+  isLocked: boolean;
 }
 
 /** The database cannot hold the cache until somebody with more rights runs `statements`. */
@@ -67,7 +74,9 @@ export async function install(connection: Connection, options: InstallOptions): 
   await watchTables(query, options);
   const after = await inspect(query, options);
   if (after.cacheId === null) throw new Error(`installing ${options.table.quoted} left no cache behind`);
-  return { cacheId: after.cacheId, extensionVersion: after.extensionVersion };
+  const { cacheId, extensionVersion, isLocked } = after;
+  await checkLock(query, after, options);
+  return { cacheId, extensionVersion, isLocked };
 }
 
 interface State {
@@ -77,6 +86,7 @@ interface State {
   /** Names of the migrations still to be applied. */
   pending: string[];
   cacheId: number | null;
+  isLocked: boolean;
 }
 
 /** What is there. Nothing of what is in the schema is read or run before it is clear whose it is. */
@@ -94,7 +104,7 @@ async function inspect(query: Query, options: InstallOptions): Promise<State> {
             bool_and(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))::text,
             bool_or((n.nspname, c.relname) = ($2, $3))::text
        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE (n.nspname, c.relname) IN (('fraiseql_cache', 'migration'), ('fraiseql_cache', 'caches'), ($2, $3))`,
+      WHERE (n.nspname, c.relname) IN (('fraiseql_cache', 'migration'), ('fraiseql_cache', 'caches'), ('fraiseql_cache', 'current_incarnation'), ($2, $3))`,
     [EXTENSION, schema, table],
   );
   const [serverVersion, database, role, extensionVersion, stranger, installed, readable, hasTable] = row as [
@@ -125,10 +135,62 @@ async function inspect(query: Query, options: InstallOptions): Promise<State> {
     pending.length > 0
       ? []
       : await query(
-          "SELECT id FROM fraiseql_cache.caches WHERE relation = format('%I.%I', $1::text, $2::text) AND max_ttl >= $3 AND to_regclass($4) IS NOT NULL",
+          `SELECT id, row_security_active(to_regclass($4))::text FROM fraiseql_cache.caches
+            WHERE relation = format('%I.%I', $1::text, $2::text) AND max_ttl >= $3 AND to_regclass($4) IS NOT NULL`,
           [schema, table, options.maxTtl, quoted],
         );
-  return { database, role, extensionVersion, pending, cacheId: cache ? Number(cache[0]) : null };
+  if (cache !== undefined) await checkFunctions(query, role, options);
+  return {
+    database,
+    role,
+    extensionVersion,
+    pending,
+    cacheId: cache ? Number(cache[0]) : null,
+    isLocked: cache?.[1] === 'true',
+  };
+}
+
+/** Whether this role may call what using the cache takes. */
+async function checkFunctions(query: Query, role: string, options: InstallOptions): Promise<void> {
+  const forbidden = await query(
+    `SELECT f::oid::regprocedure::text FROM fraiseql_cache.functions_for_use() f WHERE NOT has_function_privilege(f::oid, 'EXECUTE') LIMIT 1`,
+  );
+  if (forbidden.length > 0)
+    throw new NotInstalledError(`The role ${role} may not call what the cache needs.`, grants(options.table, role));
+}
+
+/**
+ * Whether the table is locked for this role as it should be: nothing is turned on from here, because a role that could do it
+ * owns the table, and is not held by it. Where somebody made policies of his own, the cache could not read its rows.
+ */
+async function checkLock(query: Query, { role, cacheId, isLocked }: State, options: InstallOptions): Promise<void> {
+  const { table, rowLevelSecurity } = options;
+  if (!isLocked && rowLevelSecurity === false) return;
+  const remedy = [
+    '-- as the owner of the table:',
+    ...lockCall(table, rowLevelSecurity || true),
+    ...grants(table, role),
+  ];
+  if (!isLocked)
+    throw new NotInstalledError(
+      `rowLevelSecurity: the role ${role} sees the entries of all tenants in ${table.quoted}. Let another role own the table and lock it; policies hold neither its owner and that role's members, nor superusers, nor roles with BYPASSRLS.`,
+      remedy,
+    );
+  const setting = typeof rowLevelSecurity === 'object' ? rowLevelSecurity.setting : DEFAULT_SETTING;
+  const [row] = await query(
+    `SELECT (to_regprocedure($1) IS NOT NULL)::text,
+            bool_and(p.polname = 'own_tenant' AND strpos(pg_get_expr(p.polqual, p.polrelid), quote_literal($2)) > 0)::text
+       FROM pg_policy p WHERE p.polrelid = to_regclass($3)`,
+    [`fraiseql_cache.rows_${cacheId}(text[])`, setting, table.quoted],
+  );
+  const [hasFunctions, isOurs] = row!;
+  if (hasFunctions !== 'true')
+    throw new NotInstalledError(`Policies on ${table.quoted} keep the role ${role} from reading its entries.`, remedy);
+  if (rowLevelSecurity !== false && isOurs !== 'true')
+    throw new NotInstalledError(
+      `rowLevelSecurity: ${table.quoted} has other policies than the one on the setting ${setting}; drop those that are not meant.`,
+      remedy,
+    );
 }
 
 /**
@@ -273,8 +335,16 @@ function isDenied(error: unknown): boolean {
   return (error as { code?: string }).code === '42501';
 }
 
-function installStatements({ table, maxTtl, partitions, autoInitialize }: InstallOptions, state: State): string[] {
-  if (state.pending.length === 0) return [createCacheCall(table, maxTtl, partitions), ...grants(table, state.role)];
+function installStatements(
+  { table, maxTtl, partitions, autoInitialize, rowLevelSecurity }: InstallOptions,
+  state: State,
+): string[] {
+  if (state.pending.length === 0)
+    return [
+      createCacheCall(table, maxTtl, partitions),
+      ...lockCall(table, rowLevelSecurity),
+      ...grants(table, state.role),
+    ];
   if (state.extensionVersion !== null) return [`ALTER EXTENSION ${EXTENSION} UPDATE;`];
   if (!autoInitialize) return [`-- as the owner of the watched tables: ${SCRIPT}`];
   return [

@@ -7,6 +7,12 @@ import { type WatchedTable } from './watched-table.js';
 /** What one table of entries may hold. */
 export type TableLimits = Pick<PostgresCacheOptions, 'maxTableEntries' | 'maxTableBytes'>;
 
+/** How the table of the entries is locked by tenant. */
+export interface RowLevelSecurity {
+  /** The setting that holds the tenant of a transaction, as `tenancy.setting` names it. Default `app.current_tenant_id`. */
+  setting: string;
+}
+
 /** What a `PostgresCache` is made with. */
 export interface PostgresCacheOptions {
   /** A PostgreSQL URL, a `pg` pool or its configuration, or a TypeORM DataSource. */
@@ -25,6 +31,11 @@ export interface PostgresCacheOptions {
   maxTableBytes?: number;
   /** Hash-partition the table into this many UNLOGGED partitions. Default 0: none. */
   partitions?: number;
+  /**
+   * Refuse to start where this role, by SQL of its own, would see other tenants' entries: the table must belong to
+   * another role, which has locked it (`npx result-cache sql --row-level-security`). Default `false`: not looked at.
+   */
+  rowLevelSecurity?: boolean | RowLevelSecurity;
   /** Tables whose writes invalidate a domain. */
   watch?: readonly WatchedTable[];
   /** What finding out the tables behind statements cannot see by itself. */

@@ -61,13 +61,14 @@ export class PostgresCache implements CacheStore {
   /** Has one process compute a missing value while the others wait. */
   readonly leases: PostgresLeases;
   private readonly connection: Connection;
-  private readonly statements: { exchange: string; prove: string; stats: string };
+  private readonly statements: Statements;
   private readonly readiness: Readiness;
   private readonly release: () => void;
   private readonly watchSources: WatchSource[] = [];
   private relations: Answer<ReadonlyMap<string, WatchedRelation>> | null = null;
   private closing: Promise<void> | null = null;
   private cascadeStore: CascadeStore | undefined;
+  private locked: { cacheId: number; statements: Statements } | undefined;
 
   /** @throws CacheConfigurationError for a wrong connection or table name. */
   constructor(private readonly options: PostgresCacheOptions) {
@@ -77,13 +78,7 @@ export class PostgresCache implements CacheStore {
       maxTtl: this.maxTtl,
       partitions: options.partitions ?? 0,
     });
-    const table = this.table.quoted;
-    const most = String(MOST_TOUCHES + 1);
-    this.statements = {
-      exchange: statement('exchange', { table, most }),
-      prove: statement('prove', { table, most }),
-      stats: statement('stats', { table, literal: quoteLiteral(table) }),
-    };
+    this.statements = statementsOn(this.table, this.table.quoted, entriesOf(this.table.quoted));
     const access = {
       install: async () => {
         this.relations = null;
@@ -92,6 +87,7 @@ export class PostgresCache implements CacheStore {
           maxTtl: this.maxTtl,
           partitions: options.partitions ?? 0,
           autoInitialize: options.autoInitialize ?? true,
+          rowLevelSecurity: options.rowLevelSecurity ?? false,
           watch: await this.tablesToWatch(),
         });
       },
@@ -209,10 +205,11 @@ export class PostgresCache implements CacheStore {
   }
 
   async exchange({ since, keys, prove = false, withinMs }: ExchangeRequest): Promise<ExchangeAnswer | null> {
-    await this.readiness.ready();
-    const name = prove ? 'prove' : 'exchange';
+    const { isLocked } = await this.readiness.ready();
+    const kind = prove ? 'prove' : 'exchange';
+    const name = isLocked ? `${kind}_locked` : kind;
     const values = [since === null ? END_OF_TIME : snapshotText(since), keys];
-    const answer = parseAnswer(await this.run(name, this.statements[name], values, withinMs));
+    const answer = parseAnswer(await this.run(name, this.statementsNow[kind], values, withinMs));
     // Where it was not asked since when, or that is too long ago, nothing tells what changed.
     if (
       answer !== null &&
@@ -374,8 +371,8 @@ export class PostgresCache implements CacheStore {
 
   /** Count entries and sizes (in bytes), with one statement, which takes long on a large table. */
   async stats(): Promise<StoreStats> {
-    await this.readiness.ready();
-    const [row] = await this.run('stats', this.statements.stats);
+    const { isLocked } = await this.readiness.ready();
+    const [row] = await this.run(isLocked ? 'stats_locked' : 'stats', this.statementsNow.stats);
     const cascadeMs = row!.pop();
     const [totalEntries, expiredEntries, entryBytes, tableSizeBytes, logSizeBytes] = row!.map(Number) as [
       number,
@@ -388,12 +385,33 @@ export class PostgresCache implements CacheStore {
     return cascadeMs == null ? counts : { ...counts, cascadeMs: Number(cascadeMs) };
   }
 
+  /** Where policies hold this role, rows are read through the functions of `lock_cache`: same statements, other source. */
+  private get statementsNow(): Statements {
+    const installation = this.readiness.installation;
+    if (installation?.isLocked !== true) return this.statements;
+    const { cacheId } = installation;
+    if (this.locked?.cacheId !== cacheId) {
+      const rows = `fraiseql_cache.rows_${cacheId}($2)`;
+      const outlines = `fraiseql_cache.outlines_${cacheId}()`;
+      this.locked = { cacheId, statements: statementsOn(this.table, rows, outlines) };
+    }
+    return this.locked.statements;
+  }
+
   /** The cascade rules of the database. */
   get cascades(): CascadeStore {
-    return (this.cascadeStore ??= new CascadeStore(this.table.quoted, async (name, text, values) => {
-      await this.readiness.ready();
-      return this.run(name, text, values);
-    }));
+    return (this.cascadeStore ??= new CascadeStore(
+      async () => {
+        const { cacheId, isLocked } = await this.readiness.ready();
+        return isLocked
+          ? { name: 'cascade_follow_locked', from: `fraiseql_cache.outlines_${cacheId}(t.tags) e` }
+          : { name: 'cascade_follow', from: `(SELECT * FROM ${this.table.quoted} WHERE tags && t.tags) e` };
+      },
+      async (name, text, values) => {
+        await this.readiness.ready();
+        return this.run(name, text, values);
+      },
+    ));
   }
 
   /** A cache in another table of the same database, on the same pool. */
@@ -427,6 +445,28 @@ export class PostgresCache implements CacheStore {
       throw error;
     }
   }
+}
+
+interface Statements {
+  exchange: string;
+  prove: string;
+  stats: string;
+}
+
+/** All entries of a table, as their number and size are counted. */
+function entriesOf(table: string): string {
+  const bytes = 'value_bytes::bigint + pg_column_size(cache_key) + pg_column_size(tags) + pg_column_size(proof)';
+  return `(SELECT expires_at, stale_until, ${bytes} AS entry_bytes FROM ${table}) AS entry`;
+}
+
+/** The statements of a cache, which read its rows by key from `rows` and count them from `all`. */
+function statementsOn({ quoted }: TableName, rows: string, all: string): Statements {
+  const most = String(MOST_TOUCHES + 1);
+  return {
+    exchange: statement('exchange', { table: rows, most }),
+    prove: statement('prove', { table: rows, most }),
+    stats: statement('stats', { table: all, literal: quoteLiteral(quoted) }),
+  };
 }
 
 /** A `pg` client answers `{ rows }`, TypeORM the rows themselves. */

@@ -5,7 +5,7 @@ import { checkServerVersion, NotInstalledError, type Installation } from './inst
 import { Readiness, StoreUnavailableError } from './readiness.js';
 
 const RETRY_MS = 1_000;
-const installed: Installation = { cacheId: 1, extensionVersion: null };
+const installed: Installation = { cacheId: 1, extensionVersion: null, isLocked: false };
 const refused = new Error('connect ECONNREFUSED');
 
 let now: number;

@@ -19,11 +19,16 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN EXISTS (SELECT FROM jsonb_array_elements((w).tag_columns) AS g (columns) WHERE g.columns = jsonb_build_array((w).tenant_column))
             THEN fraiseql_cache.column_tag_prefix((w).domain, ARRAY[(w).tenant_column]) END;
 
--- A function made later is no member of the extension. Left behind by DROP EXTENSION, its triggers would fail every write
--- to the tables they watch; dependent on it, they make DROP EXTENSION refuse, and go with DROP EXTENSION … CASCADE.
-CREATE FUNCTION fraiseql_cache.bind_to_extension(p_function text) RETURNS void
+-- What a function made later needs. It is no member of the extension: left behind by DROP EXTENSION, its triggers would fail
+-- every write to the tables they watch; dependent on it, they make DROP EXTENSION refuse, and go with DROP EXTENSION … CASCADE.
+-- And nobody may call it who was not allowed to (see 0013), nor make a trigger of it. Except for what fires by row: PostgreSQL
+-- copies such triggers to new partitions, and asks whoever creates the partition for the right.
+CREATE FUNCTION fraiseql_cache.adopt_function(p_function text, p_by_row boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  IF NOT p_by_row THEN
+    EXECUTE format('REVOKE EXECUTE ON FUNCTION fraiseql_cache.%I FROM PUBLIC', p_function);
+  END IF;
   IF EXISTS (SELECT FROM pg_extension e WHERE e.extname = 'pg_fraiseql_cache') THEN
     EXECUTE format('ALTER FUNCTION fraiseql_cache.%I DEPENDS ON EXTENSION pg_fraiseql_cache', p_function);
   END IF;
@@ -48,6 +53,18 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
      GROUP BY w.columns
   )
   SELECT COALESCE(jsonb_agg(u.columns ORDER BY u.rank, u.columns::text), '[]') FROM usable u;
+$$;
+
+-- A column of a row as text, as SQL; the column's name is quoted already. Not by a cast: casts belong to whoever owns the type,
+-- so that the owner of a table could have a function of his own run with the rights of the trigger function's owner.
+CREATE FUNCTION fraiseql_cache.text_source(p_row text, p_column text, p_type oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE p_type
+           -- What a cast writes another way than the type itself does.
+           WHEN 'bool'::regtype THEN concat('CASE ', v.written, ' WHEN ''t'' THEN ''true'' WHEN ''f'' THEN ''false'' END')
+           WHEN 'bpchar'::regtype THEN concat('CASE WHEN ', v.name, ' IS NOT NULL THEN rtrim(', v.written, ', '' '') END')
+           ELSE concat('CASE WHEN ', v.name, ' IS NOT NULL THEN ', v.written, ' END') END
+    FROM (SELECT n.name, concat('concat(', n.name, ')') AS written FROM (SELECT concat(p_row, '.', p_column) AS name) n) v;
 $$;
 
 -- The source of one trigger function, cascade rules included. Everything it needs is compiled into it: a write looks nothing up.
@@ -85,7 +102,7 @@ BEGIN
            (SELECT format(CASE WHEN e.columns = jsonb_build_array(w.tenant_column) THEN 'COALESCE(%s, ''~'')' ELSE '%s' END,
                    -- Escaped whatever the type is: after an ALTER TABLE … TYPE readers go by the new one at once. The type stands
                    -- in a comment, so that the audit sees the change.
-                   string_agg(format('fraiseql_cache.tag_text(%%1$s.%s::text /* %s */)', replace(quote_ident(a.attname), '%', '%%'),
+                   string_agg(format('fraiseql_cache.tag_text(%s /* %s */)', fraiseql_cache.text_source('%1$s', replace(quote_ident(a.attname), '%', '%%'), a.atttypid),
                                      fraiseql_cache.tag_kind(a.atttypid, a.attcollation)), ' || '','' || ' ORDER BY c.place))
               FROM jsonb_array_elements_text(e.columns) WITH ORDINALITY AS c (name, place)
               JOIN pg_attribute a ON a.attrelid = w.relation AND a.attname = c.name) AS value
@@ -93,7 +110,8 @@ BEGIN
   )
   SELECT string_agg(format('(%L)', g.prefix || '*'), ', ' ORDER BY g.place),
          string_agg(format('(%L || %s)', g.prefix, format(g.value, 'r')), ', ' ORDER BY g.place),
-         string_agg(format('(CASE WHEN ROW(%s) IS DISTINCT FROM ROW(%s) THEN %L || %s END)', format(g.names, 'o'), format(g.names, 'r'), g.prefix, format(g.value, 'o')),
+         -- By their images, because operators of a type may be its owner's, as casts are.
+         string_agg(format('(CASE WHEN NOT record_image_eq(ROW(%s), ROW(%s)) THEN %L || %s END)', format(g.names, 'o'), format(g.names, 'r'), g.prefix, format(g.value, 'o')),
                     ', ' ORDER BY g.place),
          min(format('SELECT DISTINCT %L || %s FROM new_rows r LIMIT %s', g.prefix, format(g.value, 'r'), w.row_limit))
            FILTER (WHERE g.is_tenant AND 'new_rows' = ANY (tables))
@@ -151,7 +169,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   EXECUTE format('CREATE OR REPLACE FUNCTION fraiseql_cache.touch_%s_%s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
     w.id, p_operation, fraiseql_cache.touch_source(w, p_operation));
-  PERFORM fraiseql_cache.bind_to_extension(format('touch_%s_%s', w.id, p_operation));
+  PERFORM fraiseql_cache.adopt_function(format('touch_%s_%s', w.id, p_operation), p_operation = 'move');
 END $$;
 
 -- A row that MERGE moves to another partition is in no transition table (PostgreSQL 15 to 18), and if nothing else changed

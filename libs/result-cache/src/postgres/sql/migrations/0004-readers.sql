@@ -42,11 +42,6 @@ BEGIN
   RETURN concat_ws(E'\n', head, began, settled, ended, rewatched);
 END $$;
 
--- The exchange reads this itself where no transaction has ended since the last one: a call of the header takes longer. It
--- shows nothing that the header does not tell the same callers.
-GRANT SELECT ON fraiseql_cache.current_incarnation TO PUBLIC;
-
-
 -- Whether nothing that any of the tags names became visible after the fence: one probe per question, because one
 -- condition with ORs becomes a scan. Used for rows fenced before a process began to listen.
 CREATE FUNCTION fraiseql_cache.untouched(p_tags text[], p_lo bigint, p_hi bigint, p_open bigint[]) RETURNS boolean

@@ -205,6 +205,6 @@ BEGIN
                                      ORDER BY c.cache_key FOR UPDATE),
             gone AS (DELETE FROM %1$s c USING doomed d WHERE c.cache_key = d.cache_key RETURNING c.expires_at)
        SELECT count(*) FROM gone WHERE gone.expires_at > now()', qualified));
-  PERFORM fraiseql_cache.bind_to_extension(f.name || '_' || cache.id) FROM unnest(ARRAY['store', 'refence', 'purge', 'usage', 'evict', 'delete', 'delete_like']) AS f (name);
+  PERFORM fraiseql_cache.adopt_function(f.name || '_' || cache.id) FROM unnest(ARRAY['store', 'refence', 'purge', 'usage', 'evict', 'delete', 'delete_like']) AS f (name);
   RETURN cache.id;
 END $$;

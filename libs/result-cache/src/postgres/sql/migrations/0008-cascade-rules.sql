@@ -98,6 +98,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   part record;
   kind text;
+  source text; -- the column as text
   value jsonb;
   written text;
   choices text[];
@@ -106,13 +107,14 @@ BEGIN
   FOR part IN SELECT c.key, CASE jsonb_typeof(c.value) WHEN 'array' THEN c.value ELSE jsonb_build_array(c.value) END AS any_of
                 FROM jsonb_each(p_condition) c ORDER BY c.key LOOP
     kind := fraiseql_cache.condition_kind(p_relation, part.key);
+    source := (SELECT fraiseql_cache.text_source('r', quote_ident(part.key), a.atttypid) FROM pg_attribute a WHERE a.attrelid = p_relation AND a.attname = part.key);
     choices := '{}';
     FOR value IN SELECT e.value FROM jsonb_array_elements(part.any_of) e LOOP
       written := fraiseql_cache.condition_value(kind, value);
       IF value <> 'null' AND written IS NULL THEN
         RETURN NULL;
       END IF;
-      choices := choices || CASE WHEN value = 'null' THEN format('r.%I IS NULL', part.key) ELSE format('r.%I::text = %L', part.key, written) END;
+      choices := choices || CASE WHEN value = 'null' THEN format('r.%I IS NULL', part.key) ELSE format('%s = %L', source, written) END;
     END LOOP;
     IF kind IS NULL OR choices = '{}' THEN
       RETURN NULL;
@@ -125,7 +127,7 @@ END $$;
 -- A free tag's text with the values of a row r, as SQL; NULL where the table has not got all its columns.
 CREATE FUNCTION fraiseql_cache.free_tag_source(p_relation regclass, p_template text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT 'fraiseql_cache.free_tag(' || string_agg(CASE WHEN p.at % 2 = 1 THEN quote_literal(p.text) WHEN a.attname IS NOT NULL THEN format('r.%I::text', p.text) END, ' || ' ORDER BY p.at) || ')'
+  SELECT 'fraiseql_cache.free_tag(' || string_agg(CASE WHEN p.at % 2 = 1 THEN quote_literal(p.text) WHEN a.attname IS NOT NULL THEN fraiseql_cache.text_source('r', quote_ident(p.text), a.atttypid) END, ' || ' ORDER BY p.at) || ')'
     FROM regexp_split_to_table(regexp_replace(p_template, '\{([^{}]+)\}', E'\x01\\1\x01', 'g'), E'\x01') WITH ORDINALITY AS p (text, at)
     LEFT JOIN pg_attribute a ON a.attrelid = p_relation AND a.attname = p.text AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v'
   HAVING bool_and(p.at % 2 = 1 OR a.attname IS NOT NULL);
@@ -169,7 +171,7 @@ BEGIN
         fixed := fixed || quote_literal(link || '*');
       ELSE
         -- The kind stands in a comment for the audit, as with column tags.
-        by_row := by_row || (SELECT format('%L || fraiseql_cache.tag_text(r.%I::text /* %s */)', link, a.attname, fraiseql_cache.tag_kind(a.atttypid, a.attcollation))
+        by_row := by_row || (SELECT format('%L || fraiseql_cache.tag_text(%s /* %s */)', link, fraiseql_cache.text_source('r', quote_ident(a.attname), a.atttypid), fraiseql_cache.tag_kind(a.atttypid, a.attcollation))
                                FROM pg_attribute a WHERE a.attrelid = w.relation AND a.attname = edge.source_column);
       END IF;
     ELSIF edge.free_tag IS NOT NULL THEN
