@@ -218,7 +218,9 @@ describe('a role without rights', () => {
     await openCache(database, { watch });
     const { statements } = await notInstalled({ connection: plain.url, watch });
     expect(
-      statements.filter((statement) => !/^(GRANT (USAGE|SELECT)|SELECT fraiseql_cache\.(watch|allow_use))/.test(statement)),
+      statements.filter(
+        (statement) => !/^(GRANT (USAGE|SELECT)|SELECT fraiseql_cache\.(watch|allow_use))/.test(statement),
+      ),
     ).toEqual([]);
     await run(statements);
     const before = await catalogueRows(database.pool);

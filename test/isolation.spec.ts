@@ -13,6 +13,7 @@ import { closeCaches, openCache } from './support/caches.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
 import { closeNest, startNest, type StartedNest } from './support/nest.js';
 import { installSettled } from './support/settled.js';
+import { fuzz } from './support/fuzz.js';
 
 /** Names that would mean something else if they were pasted into a key, a pattern, a statement or a log line. */
 const ODD = [
@@ -159,7 +160,7 @@ describe('tenants', () => {
 
   it('never see or delete what is another’s, in any cache, whatever they and their keys are called', async () => {
     let value = 0;
-    await fc.assert(
+    await fuzz(
       fc.asyncProperty(steps, async (all) => {
         // Not by deleting rows: what is in memory is good without them.
         for (const { engine } of caches) await engine.invalidatePattern('*');
@@ -209,7 +210,7 @@ describe('tenants', () => {
           expect(await within(space, true, (options) => caches[index]!.getMany(ODD_KEYS, options))).toEqual(entries);
         }
       }),
-      { numRuns: 25 },
+      25,
     );
   });
 

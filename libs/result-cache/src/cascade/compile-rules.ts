@@ -1,4 +1,4 @@
-import { CacheConfigurationError } from '../core/errors.js';
+import { CacheConfigurationError, shown } from '../core/errors.js';
 import { jsonText } from '../core/json.js';
 import { checkKeys } from '../core/option-keys.js';
 import { type CascadeCatalogue, type CascadeDetail, type CatalogueDomain } from '../postgres/cascade-store.js';
@@ -72,7 +72,7 @@ function compile(rule: CascadeRule, catalogue: CascadeCatalogue, place: string):
     throw new CacheConfigurationError(`${where}: name is no text; write name: 'drafts', or leave it out`);
   if (maxDepth !== undefined && !(Number.isInteger(maxDepth) && maxDepth >= 1 && maxDepth <= MOST_DEPTH))
     throw new CacheConfigurationError(
-      `${where}: maxDepth ${String(maxDepth)} is no number of levels; write 1 for direct targets only, or leave it out`,
+      `${where}: maxDepth ${shown(maxDepth)} is no number of levels; write 1 for direct targets only, or leave it out`,
     );
   checkColumns(columns, source, where);
   return (cascadeTo as readonly string[]).map((pattern) => ({
@@ -115,7 +115,7 @@ function checkCondition(condition: unknown, source: CatalogueDomain, where: stri
     for (const one of values)
       if (!isOfKind(one, kind))
         throw new CacheConfigurationError(
-          `${where}: condition.${column}: ${typeof one === 'function' ? 'a function' : JSON.stringify(one)} is no value of a column of kind ${kind}; ${remedy}`,
+          `${where}: condition.${column}: ${typeof one === 'function' ? 'a function' : shown(one)} is no value of a column of kind ${kind}; ${remedy}`,
         );
   }
   return condition as Record<string, unknown>;

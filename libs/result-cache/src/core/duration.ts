@@ -1,5 +1,5 @@
 import ms, { type StringValue } from 'ms';
-import { CacheConfigurationError } from './errors.js';
+import { CacheConfigurationError, shown } from './errors.js';
 
 /** A time to live: **seconds** as a number, or text with a unit such as `'30s'`, `'5m'`, `'1h'`. `0` means do not store. */
 // Not `StringValue` of ms: its declarations are a package of their own, without which the whole type would turn into `any`.
@@ -21,7 +21,7 @@ export function ttlToMs(ttl: Ttl, where = 'ttl'): number {
   const value = typeof ttl === 'string' ? parse(ttl) : typeof ttl === 'number' ? ttl * 1000 : NaN;
   if (!Number.isFinite(value) || value < 0)
     throw new CacheConfigurationError(
-      `${where}: ${describe(ttl)} is not a time to live; write seconds (300) or a text with a unit ('5m'), 0 for "do not store"`,
+      `${where}: ${shown(ttl)} is not a time to live; write seconds (300) or a text with a unit ('5m'), 0 for "do not store"`,
     );
   return value;
 }
@@ -49,8 +49,4 @@ export function resolveTtl(ttl: Ttl | NamedTtl, named: NamedTtls | undefined, wh
 function parse(text: string): number {
   // `ms` reads a bare number as milliseconds; here a number means seconds, so a unit is demanded.
   return /[a-z]/i.test(text) && text.length <= 100 ? (ms(text as StringValue) ?? NaN) : NaN;
-}
-
-function describe(value: unknown): string {
-  return typeof value === 'string' ? JSON.stringify(value) : String(value);
 }

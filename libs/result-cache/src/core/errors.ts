@@ -1,9 +1,29 @@
+import { inspect } from 'node:util';
+
 /** Base of every error this package throws on purpose, so that one `instanceof` tells ours from yours. */
 export class CacheError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
     this.name = new.target.name;
   }
+}
+
+/** A wrong value as a message shows it: whatever it is, without running code of its own, and not at any length. */
+export function shown(value: unknown): string {
+  const text = typeof value === 'string' ? JSON.stringify(value) : written(value);
+  return text.length <= MOST_SHOWN ? text : `${text.slice(0, MOST_SHOWN)}…`;
+}
+
+const MOST_SHOWN = 200;
+
+function written(value: unknown): string {
+  try {
+    // As it would be written in a program, mostly.
+    if (typeof value === 'object' && !(value instanceof Date)) return JSON.stringify(value) ?? typeof value;
+  } catch {
+    // It refers to itself, holds a bigint, or fails when it is asked.
+  }
+  return inspect(value, { depth: 1, breakLength: Infinity, customInspect: false, maxArrayLength: 5 });
 }
 
 /** An option, argument or declaration is wrong; the message says what to write instead. Thrown at the earliest moment. */

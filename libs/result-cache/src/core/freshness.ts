@@ -1,6 +1,6 @@
 import { type Clock } from './clock.js';
 import { ttlToMs, type Ttl } from './duration.js';
-import { CacheConfigurationError } from './errors.js';
+import { CacheConfigurationError, shown } from './errors.js';
 import { sees, type Fence } from './fence.js';
 
 /**
@@ -20,7 +20,7 @@ export function freshnessToMs(freshness: Freshness, where: string): number {
   if (freshness === 'strict') return 0;
   if (typeof freshness !== 'object' || freshness === null || !('maxStaleness' in freshness))
     throw new CacheConfigurationError(
-      `${where}: freshness: ${JSON.stringify(freshness)} is unknown; write 'strict' or { maxStaleness: '50ms' }`,
+      `${where}: freshness: ${shown(freshness)} is unknown; write 'strict' or { maxStaleness: '50ms' }`,
     );
   return ttlToMs(freshness.maxStaleness, `${where}: freshness.maxStaleness`);
 }

@@ -3,6 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { CacheKeyBuilder, MAX_KEY_LENGTH, type MethodKeyParts, type QueryKeyParts } from './keys.js';
 import { parsePattern } from './pattern.js';
+import { fuzz } from '../../../../test/support/fuzz.js';
 
 /**
  * Injectivity, tested against an equality that shares nothing with the encoding: `isDeepStrictEqual` over inputs reduced
@@ -233,7 +234,7 @@ function neverShares<T>(
 ): number {
   const seen = new Map<string, unknown>();
   let differing = 0;
-  fc.assert(
+  fuzz(
     fc.property(inputs, ([one, two]) => {
       const [keyOne, keyTwo] = [keyOf(one), keyOf(two)];
       const [reducedOne, reducedTwo] = [reduce(one), reduce(two)];
@@ -251,7 +252,7 @@ function neverShares<T>(
         else if (!sameInput(seen.get(key), input)) throw new Error(`one key for two inputs of different runs: ${key}`);
       }
     }),
-    { numRuns: RUNS },
+    RUNS,
   );
   return differing;
 }
@@ -310,7 +311,7 @@ function nearQuery(parts: QueryKeyParts, s: number): QueryKeyParts {
 describe('keys are contained', () => {
   it('in the prefix of their own tenant and of no other', () => {
     const differing = fc.tuple(query, call, name, name);
-    fc.assert(
+    fuzz(
       fc.property(differing, ([parts, method, tenantA, tenantB]) => {
         for (const tenantId of [tenantA, undefined]) {
           for (const key of [
@@ -323,12 +324,12 @@ describe('keys are contained', () => {
           }
         }
       }),
-      { numRuns: 5_000 },
+      5_000,
     );
   });
 
   it('in the pattern of their own view and of no other', () => {
-    fc.assert(
+    fuzz(
       fc.property(query, name, optional(name), (parts, view, tenantId) => {
         const own = parsePattern(keys.buildMutationPattern(parts.queryName, { tenantId: parts.tenantId }));
         const other = parsePattern(keys.buildMutationPattern(view, { tenantId }));
@@ -337,7 +338,7 @@ describe('keys are contained', () => {
         const same = view === parts.queryName && tenantId === parts.tenantId;
         if (other.matches(key) !== same) throw new Error(`${key} ${other.like}`);
       }),
-      { numRuns: 5_000 },
+      5_000,
     );
   });
 });
@@ -345,14 +346,14 @@ describe('keys are contained', () => {
 describe('patterns', () => {
   it('match in memory what LIKE matches', () => {
     const piece = fc.array(fc.constantFrom('a', 'b', '%', '_', '\\', '*', '\\*', '\\\\', '\n', '😀'), { maxLength: 6 });
-    fc.assert(
+    fuzz(
       fc.property(piece, piece, (pattern, key) => {
         const { like, matches, prefix } = parsePattern(pattern.join(''));
         const candidates = [key.join(''), prefix, prefix + key.join(''), like.replaceAll('%', ''), pattern.join('')];
         for (const candidate of candidates)
           expect([candidate, matches(candidate)]).toEqual([candidate, likeOf(like).test(candidate)]);
       }),
-      { numRuns: 5_000 },
+      5_000,
     );
   });
 });

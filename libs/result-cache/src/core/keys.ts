@@ -1,6 +1,6 @@
 import { canonicalText, UnkeyableValueError } from './canonical.js';
 import { DEFAULT_PREFIX } from './defaults.js';
-import { CacheConfigurationError } from './errors.js';
+import { CacheConfigurationError, shown } from './errors.js';
 import { digest, filterEntries, nameSegment, valueSegment } from './key-segment.js';
 import { splitAtStars } from './pattern.js';
 
@@ -156,9 +156,7 @@ export class CacheKeyBuilder {
    */
   buildValueKey({ key, tenantId }: { key: string; tenantId?: string | undefined }): string {
     if (typeof key !== 'string' || key === '')
-      throw new CacheConfigurationError(
-        `A cache key must be a non-empty text, not ${JSON.stringify(key) ?? typeof key}.`,
-      );
+      throw new CacheConfigurationError(`A cache key must be a non-empty text, not ${shown(key)}.`);
     const head = `${this.head(tenantId, VALUE_MARK)}:`;
     const text = valueKeyText(key);
     return head.length + text.length <= MAX_KEY_LENGTH
@@ -174,7 +172,7 @@ export class CacheKeyBuilder {
   buildValuePattern({ pattern, tenantId }: { pattern: string; tenantId?: string | undefined }): string {
     if (typeof pattern !== 'string' || pattern === '')
       throw new CacheConfigurationError(
-        `A pattern of cache keys must be a non-empty text such as 'report:*', not ${JSON.stringify(pattern) ?? typeof pattern}.`,
+        `A pattern of cache keys must be a non-empty text such as 'report:*', not ${shown(pattern)}.`,
       );
     const literals = splitAtStars(pattern);
     if (literals.length === 1) return this.buildValueKey({ key: literals[0]!, tenantId });
@@ -264,6 +262,8 @@ function filterSegment(name: string, value: unknown): string {
 
 function orderTail(orderBy: readonly OrderTerm[]): string {
   let tail = '';
+  if (!Array.isArray(orderBy))
+    throw new CacheConfigurationError("buildKey: `orderBy` must be a list of pairs, as in [['created_at', 'DESC']].");
   for (const term of orderBy as readonly unknown[]) {
     if (!Array.isArray(term) || term.length !== 2) {
       throw new CacheConfigurationError("buildKey: each `orderBy` must be a pair, as in [['created_at', 'DESC']].");

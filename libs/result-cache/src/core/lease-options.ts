@@ -1,6 +1,6 @@
 import { DEFAULT_LEASE_TTL } from './defaults.js';
 import { ttlToMs, type Ttl } from './duration.js';
-import { CacheConfigurationError } from './errors.js';
+import { CacheConfigurationError, shown } from './errors.js';
 import { checkKeys } from './option-keys.js';
 
 /** How processes take turns in computing a value that is missing. Seconds as numbers, or text with a unit. */
@@ -35,7 +35,7 @@ export function leaseTimes(lease: boolean | LeaseOptions, where: string): LeaseT
   const options = lease === true ? {} : lease;
   if (typeof options !== 'object' || options === null)
     throw new CacheConfigurationError(
-      `${where}: lease: ${JSON.stringify(lease)} is unknown; write true, false, or { ttl: '10s' }`,
+      `${where}: lease: ${shown(lease)} is unknown; write true, false, or { ttl: '10s' }`,
     );
   checkKeys(options, LEASE_KEYS, `${where}: lease`);
   const ttlMs = ttlToMs(options.ttl ?? DEFAULT_LEASE_TTL, `${where}: lease.ttl`);

@@ -1,7 +1,11 @@
-import { CacheConfigurationError } from './errors.js';
+import { CacheConfigurationError, shown } from './errors.js';
 
 /** @throws CacheConfigurationError for an option that does not exist, with the one that was probably meant. */
 export function checkKeys(options: object, known: readonly string[], where: string): void {
+  if (typeof options !== 'object' || options === null)
+    throw new CacheConfigurationError(
+      `${where}: ${shown(options)} are no options; write an object: { ${known[0]}: … }`,
+    );
   for (const key of Object.keys(options)) {
     if (known.includes(key)) continue;
     const like =

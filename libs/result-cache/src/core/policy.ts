@@ -1,6 +1,6 @@
 import { type Dependencies, type RowValues } from './dependencies.js';
 import { resolveTtl, ttlToMs, type NamedTtl, type NamedTtls, type Ttl } from './duration.js';
-import { CacheConfigurationError, UnstorableValueError } from './errors.js';
+import { CacheConfigurationError, shown, UnstorableValueError } from './errors.js';
 import { freshnessToMs, type Freshness } from './freshness.js';
 import { leaseTimes, type LeaseOptions, type LeaseTimes } from './lease-options.js';
 import {
@@ -110,14 +110,18 @@ export class Policy {
       where?: string;
       ttls?: NamedTtls;
     },
-    readonly view = options.view ?? 'value',
-    registry = new ClassRegistry(options.classes ?? []),
+    readonly view = nameOr(options.view, 'value'),
+    registry = new ClassRegistry(classesOf(options)),
   ) {
     const where = defaults.where ?? view;
+    nameOr(options.tenantId, '', `${where}: tenantId`);
+    for (const name of ['untracked', 'discovers'] as const)
+      if (options[name] !== undefined && typeof options[name] !== 'boolean')
+        throw new CacheConfigurationError(`${where}: ${name}: ${shown(options[name])} is neither true nor false`);
     this.ttlMs = ttlToMs(resolveTtl(options.ttl ?? defaults.ttl, defaults.ttls, `${where}: ttl`), `${where}: ttl`);
     if (this.ttlMs > defaults.maxTtlMs)
       throw new CacheConfigurationError(
-        `${where}: ttl ${JSON.stringify(options.ttl ?? defaults.ttl)} is longer than maxTtl (${defaults.maxTtlMs / 1000} s); shorten it or raise maxTtl`,
+        `${where}: ttl ${shown(options.ttl ?? defaults.ttl)} is longer than maxTtl (${defaults.maxTtlMs / 1000} s); shorten it or raise maxTtl`,
       );
     this.infers = options.domains === 'infer';
     this.dependencies = {
@@ -167,6 +171,17 @@ export class Policy {
   }
 }
 
+/** @throws CacheConfigurationError for what is no text */
+function nameOr(given: unknown, otherwise: string, where = 'view'): string {
+  if (given === undefined || typeof given === 'string') return given ?? otherwise;
+  throw new CacheConfigurationError(`${where}: ${shown(given)} is no text; leave it out, or write ${where}: 'users'`);
+}
+
+function classesOf({ classes = [] }: EntryOptions): readonly Class[] {
+  if (Array.isArray(classes)) return classes;
+  throw new CacheConfigurationError(`classes: ${shown(classes)} is no list of classes; write classes: [User]`);
+}
+
 function names(given: readonly string[] | undefined, where: string, option: string): readonly string[] {
   if (given === undefined) return [];
   if (!Array.isArray(given))
@@ -180,7 +195,7 @@ function names(given: readonly string[] | undefined, where: string, option: stri
   for (const name of given)
     if (typeof name !== 'string' || name === '' || (option === 'domains' && UNSTORABLE.test(name)))
       throw new CacheConfigurationError(
-        `${where}: ${option} holds ${JSON.stringify(name)}; a name is a non-empty text: ${option}: ['user']`,
+        `${where}: ${option} holds ${shown(name)}; a name is a non-empty text: ${option}: ['user']`,
       );
   return [...new Set<string>(given)];
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { CacheConfigurationError } from './errors.js';
+import { CacheConfigurationError, shown } from './errors.js';
 import { MAX_KEY_LENGTH } from './keys.js';
 import { parsePattern, type KeyPattern } from './pattern.js';
 
@@ -13,7 +13,7 @@ const KEPT = MAX_KEY_LENGTH - 45;
  */
 export function storableKey(key: string): string {
   if (typeof key !== 'string' || key === '')
-    throw new CacheConfigurationError(`a cache key must be a non-empty text, not ${JSON.stringify(key)}`);
+    throw new CacheConfigurationError(`a cache key must be a non-empty text, not ${shown(key)}`);
   // Most keys are short and plain, and the pattern for those is several times faster.
   if (key.length <= MAX_KEY_LENGTH && PRINTABLE.test(key)) return key;
   if (Buffer.byteLength(key) <= MAX_KEY_LENGTH && !UNSTORABLE.test(key)) return key;
@@ -33,7 +33,7 @@ const MOST_PATTERN_BYTES = 2_500;
 export function storablePattern(pattern: string): KeyPattern {
   if (typeof pattern !== 'string' || pattern === '')
     throw new CacheConfigurationError(
-      `a pattern of cache keys must be a non-empty text such as 'report:*', not ${JSON.stringify(pattern)}`,
+      `a pattern of cache keys must be a non-empty text such as 'report:*', not ${shown(pattern)}`,
     );
   if (UNSTORABLE.test(pattern))
     throw new CacheConfigurationError(

@@ -328,8 +328,10 @@ export class ReadPath {
     try {
       return { value: decodeValue(row.json, row.types, registry) };
     } catch (error) {
-      // Of another version, or with a class not met here yet: as good as not there.
+      // Of another version or hand, or with a class not met here yet: as good as not there.
       if (error instanceof UndecodableValueError || error instanceof SyntaxError) return undefined;
+      // Nested so deeply that no copy of it can be made: nobody here stored that.
+      if (error instanceof UnstorableValueError) return undefined;
       throw error;
     }
   }

@@ -3,7 +3,7 @@ import { Computation } from './computation.js';
 import { DEFAULT_MAX_TTL, DEFAULT_TTL } from './defaults.js';
 import { type Dependencies } from './dependencies.js';
 import { ttlToMs, type NamedTtls, type Ttl } from './duration.js';
-import { CacheConfigurationError } from './errors.js';
+import { CacheConfigurationError, shown } from './errors.js';
 import { type Fence } from './fence.js';
 import { type Freshness } from './freshness.js';
 import { type LeaseOptions } from './lease-options.js';
@@ -294,7 +294,7 @@ export class ResultCache {
         "set: domains: 'infer' finds what is read while a value is computed, and set computes nothing; use getOrSet, or list the domains",
       );
     const dependent = [options.domains, options.tags, options.rows].some(
-      (list) => list !== undefined && list.length > 0,
+      (list) => Array.isArray(list) && list.length > 0,
     );
     if (dependent && given === undefined)
       throw new CacheConfigurationError(
@@ -457,15 +457,15 @@ function memoryTier(
 }
 
 function milliseconds(timeout: number): number {
-  if (!(timeout > 0) || (timeout >= 2 ** 29 && timeout !== Infinity))
+  if (typeof timeout !== 'number' || !(timeout > 0) || (timeout >= 2 ** 29 && timeout !== Infinity))
     throw new CacheConfigurationError(
-      `timeout: ${String(timeout)} is no time to wait; write milliseconds, such as 250, or Infinity`,
+      `timeout: ${shown(timeout)} is no time to wait; write milliseconds, such as 250, or Infinity`,
     );
   return timeout;
 }
 
 function positive(value: number, option: string): number {
   if (!Number.isFinite(value) || value <= 0)
-    throw new CacheConfigurationError(`${option}: ${String(value)} is not a positive number`);
+    throw new CacheConfigurationError(`${option}: ${shown(value)} is not a positive number`);
   return value;
 }

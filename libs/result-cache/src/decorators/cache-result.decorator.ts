@@ -30,17 +30,17 @@ export function cachedMethod(
   convert?: (result: unknown, where: string) => Promise<unknown>,
 ): AsyncMethodDecorator {
   // Without its brackets a decorator is handed the class's prototype, and would replace the method by a function of ours.
-  if (typeof options === 'object' && options !== null && Object.hasOwn(options, 'constructor'))
+  if (Object.hasOwn(Object(options) as object, 'constructor') && typeof options.constructor === 'function')
     throw new CacheConfigurationError(
       `@${decorator} in ${options.constructor.name} lacks its options; write @${decorator}({ domains: ['user'], ttl: '5m' })`,
     );
   return (target, propertyKey, descriptor) => {
     const where = `@${decorator} on ${methodName(target, propertyKey)}`;
+    checkCacheResultOptions(options, where);
     const isOpenEnded = /\.\.\.|\barguments\b/.test(String(descriptor?.value));
     const method = new CachedMethod(options, target, propertyKey, where, isOpenEnded);
     const converted = convert && ((result: unknown) => convert(result, where));
     wrapMethod(where, options?.cache, target, propertyKey, descriptor, (call) => method.call(call), converted);
-    checkCacheResultOptions(options, where);
     recordMethod(target.constructor, method);
   };
 }

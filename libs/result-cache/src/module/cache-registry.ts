@@ -1,6 +1,6 @@
 import { DEFAULT_PREFIX, DEFAULT_TTL } from '../core/defaults.js';
 import { ttlToMs } from '../core/duration.js';
-import { CacheConfigurationError } from '../core/errors.js';
+import { CacheConfigurationError, shown } from '../core/errors.js';
 import { CacheKeyBuilder } from '../core/keys.js';
 import { renewalPart } from '../core/renewal-options.js';
 import { ResultCache } from '../core/result-cache.js';
@@ -133,7 +133,7 @@ export class CacheRegistry {
     // A default that was inherited gives way to a shorter limit; one that was chosen is a contradiction.
     if (options.defaultTtl !== undefined && ttlToMs(options.defaultTtl) > maxTtl * 1000)
       throw new CacheConfigurationError(
-        `the cache '${name}': defaultTtl ${JSON.stringify(options.defaultTtl)} is longer than maxTtl (${maxTtl} s); shorten it or raise maxTtl`,
+        `the cache '${name}': defaultTtl ${shown(options.defaultTtl)} is longer than maxTtl (${maxTtl} s); shorten it or raise maxTtl`,
       );
     const engine = new ResultCache({
       store,

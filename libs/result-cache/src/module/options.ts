@@ -2,7 +2,7 @@ import { BREAKER_KEYS, type BreakerOptions, CircuitBreaker } from '../core/circu
 import { systemClock } from '../core/clock.js';
 import { DEFAULT_MAX_TTL } from '../core/defaults.js';
 import { ttlToMs, type NamedTtls, type Ttl } from '../core/duration.js';
-import { CacheConfigurationError } from '../core/errors.js';
+import { CacheConfigurationError, shown } from '../core/errors.js';
 import { STORE_EVENTS } from '../core/events.js';
 import { freshnessToMs, type Freshness } from '../core/freshness.js';
 import { leaseTimes, type LeaseOptions } from '../core/lease-options.js';
@@ -156,7 +156,7 @@ export function checkRootOptions(options: CacheModuleOptions): CacheModuleOption
   const { defaultTtl = 0, maxTtl = DEFAULT_MAX_TTL } = options;
   if (ttlToMs(defaultTtl) > ttlToMs(maxTtl))
     throw new CacheConfigurationError(
-      `${where}: defaultTtl ${JSON.stringify(defaultTtl)} is longer than maxTtl ${JSON.stringify(maxTtl)}; shorten it or raise maxTtl`,
+      `${where}: defaultTtl ${shown(defaultTtl)} is longer than maxTtl ${shown(maxTtl)}; shorten it or raise maxTtl`,
     );
   checkTtls(options.ttls, ttlToMs(maxTtl), where);
   resolveTenancy(options.tenancy);
@@ -188,7 +188,7 @@ function checkTtls(ttls: unknown, maxTtlMs: number, where: string): void {
   for (const [name, ttl] of Object.entries(ttls))
     if (ttlToMs(ttl as Ttl, `${where}: ttls.${name}`) > maxTtlMs)
       throw new CacheConfigurationError(
-        `${where}: ttls.${name} ${JSON.stringify(ttl)} is longer than maxTtl (${maxTtlMs / 1000} s); shorten it or raise maxTtl`,
+        `${where}: ttls.${name} ${shown(ttl)} is longer than maxTtl (${maxTtlMs / 1000} s); shorten it or raise maxTtl`,
       );
 }
 
@@ -337,14 +337,14 @@ function checkCacheOptions(options: CacheOptions, where: string): void {
   }
   if (options.invalidation !== undefined && options.invalidation !== 'strict' && options.invalidation !== 'ttl')
     throw new CacheConfigurationError(
-      `${where}: invalidation: ${JSON.stringify(options.invalidation)} is unknown; write 'strict' or 'ttl'`,
+      `${where}: invalidation: ${shown(options.invalidation)} is unknown; write 'strict' or 'ttl'`,
     );
 }
 
 function integer(value: number | undefined, where: string, least: number, most: number): void {
   if (value !== undefined && !(Number.isInteger(value) && value >= least && value <= most))
     throw new CacheConfigurationError(
-      `${where}: ${String(value)} is not a whole number; write one from ${least} to ${most}`,
+      `${where}: ${shown(value)} is not a whole number; write one from ${least} to ${most}`,
     );
 }
 
@@ -360,6 +360,6 @@ function isListOf(value: unknown, test: (item: unknown) => boolean): boolean {
 function boolean(value: unknown, where: string, name: string): void {
   if (value !== undefined && typeof value !== 'boolean')
     throw new CacheConfigurationError(
-      `${where}: ${name}: ${JSON.stringify(value) ?? typeof value} is neither true nor false; write ${name}: false`,
+      `${where}: ${name}: ${shown(value)} is neither true nor false; write ${name}: false`,
     );
 }

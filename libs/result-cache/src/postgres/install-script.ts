@@ -1,5 +1,7 @@
 import { DEFAULT_MAX_TTL } from '../core/defaults.js';
-import { type PostgresCacheOptions, type RowLevelSecurity } from './postgres-cache-options.js';
+import { CacheConfigurationError, shown } from '../core/errors.js';
+import { checkKeys } from '../core/option-keys.js';
+import { checkStoreOptions, type PostgresCacheOptions, type RowLevelSecurity } from './postgres-cache-options.js';
 import { migrations, quoteIdentifier, quoteLiteral } from './sql.js';
 import { DEFAULT_TABLE, parseTableName, type TableName } from './table-name.js';
 import { type WatchedTable } from './watched-table.js';
@@ -13,22 +15,22 @@ export interface InstallScriptOptions extends Pick<
   role?: string;
 }
 
+const SCRIPT_KEYS = ['tableName', 'maxTtl', 'partitions', 'watch', 'rowLevelSecurity', 'role'];
+
 /**
  * Everything that `initialize()` would do in an empty database, as one transaction for an administrator or a migration.
  * Give it the options of the cache.
  *
- * @throws CacheConfigurationError for a wrong table name.
+ * @throws CacheConfigurationError for a wrong option.
  * @example
  * writeFileSync('cache.sql', installScript({ watch: [{ table: 'users', domain: 'user' }], role: 'app' }));
  */
-export function installScript({
-  tableName,
-  maxTtl,
-  partitions,
-  watch = [],
-  role,
-  rowLevelSecurity = false,
-}: InstallScriptOptions = {}): string {
+export function installScript(options: InstallScriptOptions = {}): string {
+  checkKeys(options, SCRIPT_KEYS, 'installScript');
+  checkStoreOptions(options);
+  const { tableName, maxTtl, partitions, watch = [], role, rowLevelSecurity = false } = options;
+  if (role !== undefined && (typeof role !== 'string' || role === '' || role.includes('\0')))
+    throw new CacheConfigurationError(`installScript: role: ${shown(role)} is no role's name; write role: 'app'`);
   const table = parseTableName(tableName ?? DEFAULT_TABLE);
   return [
     'BEGIN;',

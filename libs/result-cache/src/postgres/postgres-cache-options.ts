@@ -1,5 +1,6 @@
 import { type BreakerOptions } from '../core/circuit-breaker.js';
 import { type Clock } from '../core/clock.js';
+import { CacheConfigurationError, shown } from '../core/errors.js';
 import { type Connection, type ConnectionOptions } from './connection.js';
 import { type InferenceOptions } from './inference/index.js';
 import { type WatchedTable } from './watched-table.js';
@@ -46,4 +47,43 @@ export interface PostgresCacheOptions {
   breaker?: BreakerOptions;
   /** What a retry waits by. Tests inject their own. */
   clock?: Clock;
+}
+
+/**
+ * Check what would otherwise become part of a statement.
+ * @throws CacheConfigurationError
+ */
+export function checkStoreOptions({
+  maxTtl,
+  partitions,
+  watch,
+  rowLevelSecurity = false,
+}: Pick<PostgresCacheOptions, 'maxTtl' | 'partitions' | 'watch' | 'rowLevelSecurity'>): void {
+  wholeNumber(maxTtl, 'maxTtl (seconds)', 1, 2 ** 31 - 1);
+  wholeNumber(partitions, 'partitions', 0, 1_024);
+  const isTable = ({ table, domain, tenantColumn, tagColumns }: Partial<WatchedTable>): boolean =>
+    isText(table) &&
+    isText(domain) &&
+    (tenantColumn === undefined || isText(tenantColumn)) &&
+    (tagColumns === undefined || isListOf(tagColumns, (group) => isListOf(group, isText)));
+  if (watch !== undefined && !isListOf(watch, (table) => typeof table === 'object' && table !== null && isTable(table)))
+    throw new CacheConfigurationError(
+      `watch: ${shown(watch)} is no list of tables; write watch: [{ table: 'users', domain: 'user' }]`,
+    );
+  const { setting } = (rowLevelSecurity ?? {}) as { setting?: unknown };
+  if (
+    typeof rowLevelSecurity !== 'boolean' &&
+    !(typeof setting === 'string' && /^[a-z_]\w*(\.[a-z_]\w*)+$/i.test(setting))
+  )
+    throw new CacheConfigurationError(
+      `rowLevelSecurity: ${shown(rowLevelSecurity)} is unknown; write true, or { setting: 'app.current_tenant_id' }`,
+    );
+}
+
+const isText = (value: unknown): value is string => typeof value === 'string' && value !== '' && !value.includes('\0');
+const isListOf = (value: unknown, test: (item: any) => boolean): boolean => Array.isArray(value) && value.every(test);
+
+function wholeNumber(value: unknown, option: string, least: number, most: number): void {
+  if (value !== undefined && !(Number.isInteger(value) && (value as number) >= least && (value as number) <= most))
+    throw new CacheConfigurationError(`${option}: ${shown(value)} is not a whole number from ${least} to ${most}`);
 }

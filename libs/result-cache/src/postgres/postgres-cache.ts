@@ -23,7 +23,7 @@ import { isMissingObject, isRefusedData, isUnreachable } from './database-errors
 import { Inferences } from './inference/index.js';
 import { install } from './installer.js';
 import { PostgresLeases } from './leases.js';
-import { type PostgresCacheOptions, type TableLimits } from './postgres-cache-options.js';
+import { checkStoreOptions, type PostgresCacheOptions, type TableLimits } from './postgres-cache-options.js';
 import { Readiness, type Availability } from './readiness.js';
 import { quoteIdentifier, quoteLiteral, statement } from './sql.js';
 import { claimTable } from './table-claims.js';
@@ -73,6 +73,7 @@ export class PostgresCache implements CacheStore {
   /** @throws CacheConfigurationError for a wrong connection or table name. */
   constructor(private readonly options: PostgresCacheOptions) {
     this.table = parseTableName(options.tableName ?? DEFAULT_TABLE);
+    checkStoreOptions(options);
     this.connection = Connection.from(options.connection, options.poolSize);
     this.release = claimTable(this.connection.identity, this.table.quoted, {
       maxTtl: this.maxTtl,

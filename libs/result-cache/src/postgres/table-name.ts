@@ -1,4 +1,4 @@
-import { CacheConfigurationError } from '../core/errors.js';
+import { CacheConfigurationError, shown } from '../core/errors.js';
 import { quoteIdentifier } from './sql.js';
 
 /** The cache table where no other is named. */
@@ -21,7 +21,7 @@ export function parseTableName(name: unknown, defaultSchema = 'fraiseql_cache'):
   const match = typeof name === 'string' ? new RegExp(`^(?:(${part})\\.)?(${part})$`).exec(name) : null;
   if (match === null)
     throw new CacheConfigurationError(
-      `tableName: ${JSON.stringify(name)} is not a table name; write 'fraiseql_cache' or 'my_schema.my_cache', with double quotes around unusual names`,
+      `tableName: ${shown(name)} is not a table name; write 'fraiseql_cache' or 'my_schema.my_cache', with double quotes around unusual names`,
     );
   const schema = match[1] === undefined ? defaultSchema : unquote(match[1]);
   const table = unquote(match[2]!);

@@ -63,10 +63,22 @@ export function parseProof(text: string): Proof {
     number | null,
     string[],
   ];
-  if (!Number.isSafeInteger(lo) || !Number.isSafeInteger(hi) || !Array.isArray(open) || !Array.isArray(tags))
-    throw new TypeError('not a proof');
+  const isOne =
+    Number.isSafeInteger(lo) &&
+    Number.isSafeInteger(hi) &&
+    Array.isArray(open) &&
+    open.every(Number.isSafeInteger) &&
+    typeof incarnation === 'string' &&
+    Number.isFinite(expiresAt) &&
+    Number.isFinite(cachedAt) &&
+    (computeMs === null || Number.isFinite(computeMs)) &&
+    Array.isArray(tags) &&
+    tags.every(isText);
+  if (!isOne) throw new TypeError('not a proof');
   return { fence: { lo, hi, open, incarnation }, expiresAt, cachedAt, computeMs, tags };
 }
+
+const isText = (value: unknown): boolean => typeof value === 'string';
 
 /** Dependencies as `fraiseql_cache.dependency_tags` and `invalidate` read them; `null` where there are none. */
 export function specText({ domains, free, rows }: Dependencies): string | null {

@@ -1,5 +1,5 @@
 import { hasPrivateMembers } from '../private-members.js';
-import { CacheConfigurationError, UnstorableValueError } from '../errors.js';
+import { CacheConfigurationError, shown, UnstorableValueError } from '../errors.js';
 import { baseOf } from './intrinsics.js';
 
 /** Anything `new` could be called on, abstract or not. The codec itself never calls it. */
@@ -35,7 +35,7 @@ export class ClassRegistry {
   register(cls: Class): void {
     const prototype: unknown = typeof cls === 'function' ? cls.prototype : undefined;
     if (typeof prototype !== 'object' || prototype === null) {
-      const got = typeof cls === 'function' ? `the function "${cls.name}"` : String(cls);
+      const got = typeof cls === 'function' ? `the function "${cls.name}"` : shown(cls);
       throw new CacheConfigurationError(
         `classes: expected classes, got ${got}. Write the class itself, for example classes: [User]; ` +
           `undefined here usually means a circular import.`,

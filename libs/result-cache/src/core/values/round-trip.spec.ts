@@ -5,6 +5,7 @@ import { describe, expect, it } from '@jest/globals';
 import { Exclude, instanceToPlain } from 'class-transformer';
 import fc from 'fast-check';
 import { type Class, ClassRegistry, copyAgain, copyValue, decodeValue, encodeValue } from './index.js';
+import { fuzz } from '../../../../../test/support/fuzz.js';
 
 class Point {
   constructor(
@@ -274,7 +275,7 @@ describe('any value comes back as what it was', () => {
   const registry = new ClassRegistry([Index, Tags, Point, Labelled]);
 
   it('through the two texts', () => {
-    fc.assert(
+    fuzz(
       fc.property(anyValue, (value) => {
         const { json, types, bytes } = encodeValue(value, { registry, maxBytes: Infinity });
         const revived = decodeValue(json, types, registry);
@@ -284,7 +285,7 @@ describe('any value comes back as what it was', () => {
         expect(bytes).toBe(Buffer.byteLength(json + (types ?? '')));
         if (types === null) expectSame(JSON.parse(json), value);
       }),
-      { numRuns: 600 },
+      600,
     );
   });
 
@@ -292,7 +293,7 @@ describe('any value comes back as what it was', () => {
     ['a copy', copyValue],
     ['a copy of a copy', <T>(value: T) => copyAgain(copyValue(value))],
   ])('through %s, which shares nothing with the original', (_, copied) => {
-    fc.assert(
+    fuzz(
       fc.property(anyValue, (value) => {
         const before = copyValue(value);
         const copy = copied(value);
@@ -300,7 +301,7 @@ describe('any value comes back as what it was', () => {
         spoil(copy);
         expectSame(value, before);
       }),
-      { numRuns: 300 },
+      300,
     );
   });
 });
