@@ -30,7 +30,7 @@ export function cachedMethod(
   convert?: (result: unknown, where: string) => Promise<unknown>,
 ): AsyncMethodDecorator {
   // Without its brackets a decorator is handed the class's prototype, and would replace the method by a function of ours.
-  if (Object.hasOwn(Object(options) as object, 'constructor') && typeof options.constructor === 'function')
+  if (Object.hasOwn(Object(options) as object, 'constructor') && options.constructor != null)
     throw new CacheConfigurationError(
       `@${decorator} in ${options.constructor.name} lacks its options; write @${decorator}({ domains: ['user'], ttl: '5m' })`,
     );
