@@ -63,7 +63,7 @@ describe('CacheModule.forRoot refuses', () => {
     [{ ...good, partitions: -1 }, /partitions: -1 is not a whole number; write one from 0 to 1024/],
     [{ ...good, partitions: 1.5 }, /partitions: 1\.5 is not a whole number/],
     [{ ...good, maxValueBytes: 0 }, /maxValueBytes: 0 is not a whole number; write one from 1 to/],
-    [{ ...good, maxValueBytes: '100kb' }, /maxValueBytes: 100kb is not a whole number/],
+    [{ ...good, maxValueBytes: '100kb' }, /maxValueBytes: "100kb" is not a whole number/],
     [{ ...good, enableStats: 'false' }, /enableStats: "false" is neither true nor false; write enableStats: false/],
     [{ ...good, autoInitialize: 0 }, /autoInitialize: 0 is neither true nor false/],
     [{ ...good, prepare: 'no' }, /prepare: "no" is neither true nor false/],
