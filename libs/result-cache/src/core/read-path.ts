@@ -319,8 +319,14 @@ export class ReadPath {
     const value = decoded.value as T;
     const leftMs = proof.expiresAt - now;
     // What was set by hand is not kept: setting it again would not void the copy.
-    if (proof.computeMs !== null && !memory?.isSuperseded(key, asked))
-      memory?.keep(key, value, proof, leftMs, row.json.length, policy.staleMs(proof.expiresAt - proof.cachedAt));
+    try {
+      if (proof.computeMs !== null && !memory?.isSuperseded(key, asked))
+        memory?.keep(key, value, proof, leftMs, row.json.length, policy.staleMs(proof.expiresAt - proof.cachedAt));
+    } catch (error) {
+      // Nested so deeply that no copy of it can be made: nobody here stored that.
+      if (error instanceof UnstorableValueError) return undefined;
+      throw error;
+    }
     return { value, proof, tier: 'postgres', leftMs };
   }
 
@@ -330,8 +336,6 @@ export class ReadPath {
     } catch (error) {
       // Of another version or hand, or with a class not met here yet: as good as not there.
       if (error instanceof UndecodableValueError || error instanceof SyntaxError) return undefined;
-      // Nested so deeply that no copy of it can be made: nobody here stored that.
-      if (error instanceof UnstorableValueError) return undefined;
       throw error;
     }
   }

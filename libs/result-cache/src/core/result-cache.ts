@@ -116,6 +116,8 @@ export class ResultCache {
   /** @throws CacheConfigurationError for a wrong option. */
   constructor(options: ResultCacheOptions) {
     this.name = options.name ?? 'result-cache';
+    if (typeof this.name !== 'string')
+      throw new CacheConfigurationError(`name: ${shown(this.name)} is no text; leave it out, or write name: 'reports'`);
     this.store = options.store;
     const clock = options.clock ?? systemClock;
     this.maxTtlMs = ttlToMs(options.maxTtl ?? DEFAULT_MAX_TTL, 'maxTtl');
