@@ -183,6 +183,7 @@ describe('the tables of a statement', () => {
       await database.pool.query(`REVOKE TEMPORARY ON DATABASE ${database.name} FROM PUBLIC`);
       await database.pool.query(`GRANT USAGE ON SCHEMA fraiseql_cache TO ${role.name}`);
       await database.pool.query(`GRANT SELECT ON ALL TABLES IN SCHEMA fraiseql_cache TO ${role.name}`);
+      await database.pool.query('SELECT fraiseql_cache.allow_use($1)', [role.name]);
       const store = new PostgresCache({ connection: role.pool });
       const { unknown } = await store.inferences.tablesOf('SELECT 1');
       await store.close();
