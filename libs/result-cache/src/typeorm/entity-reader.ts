@@ -113,7 +113,8 @@ export class EntityReader implements Reader {
   private policyAgain(known: Known, view: string, how: EntityReadOptions): Policy {
     const { ttl, freshness, tags } = how;
     const { lastPolicy: last } = known;
-    if (last !== undefined && tags === undefined && last.ttl === ttl && last.freshness === freshness) return last.policy;
+    if (last !== undefined && tags === undefined && last.ttl === ttl && last.freshness === freshness)
+      return last.policy;
     const policy = this.policy(view, known.plan, how);
     if (tags === undefined && typeof ttl !== 'object' && typeof freshness !== 'object')
       known.lastPolicy = { ttl, freshness, policy };
