@@ -129,7 +129,6 @@ describe('functions', () => {
       'surplus_cascades',
       'touch',
       'untouched',
-      'usage_N',
       'watched_tables',
     ]);
   });

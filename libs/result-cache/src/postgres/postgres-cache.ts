@@ -330,27 +330,24 @@ export class PostgresCache implements CacheStore {
    * and who holds another copy may go on serving it, so unlike a deletion this touches no tag.
    */
   private async evict(cacheId: number): Promise<Pick<PurgeResult, 'evicted'>> {
-    const { maxTableEntries = Infinity, maxTableBytes = Infinity } = this.options;
-    if (maxTableEntries === Infinity && maxTableBytes === Infinity) return {};
-    const [usage] = await this.run('usage', `SELECT * FROM fraiseql_cache.usage_${cacheId}()`);
-    let excessEntries = Number(usage![0]) - maxTableEntries;
-    let excessBytes = Number(usage![1]) - maxTableBytes;
+    const limit = (most = Infinity): number | null => (most === Infinity ? null : most);
+    const [maxEntries, maxBytes] = [limit(this.options.maxTableEntries), limit(this.options.maxTableBytes)];
+    if (maxEntries === null && maxBytes === null) return {};
     let evicted = 0;
-    while (this.closing === null && (excessEntries > 0 || excessBytes > 0)) {
-      const [batch] = await this.run('evict', `${ALONE} THEN fraiseql_cache.evict_${cacheId}($2, $3, $4) END`, [
-        cacheId,
-        Math.max(0, excessEntries),
-        Math.max(0, excessBytes),
-        PURGE_BATCH,
-      ]);
+    let left: readonly [turn: number | null, entries: number, bytes: number] = [null, 0, 0];
+    while (this.closing === null) {
+      const [batch] = await this.run(
+        'evict',
+        `${ALONE} THEN fraiseql_cache.evict_${cacheId}($2, $3, $4, $5, $6, $7) END`,
+        [cacheId, maxEntries, maxBytes, PURGE_BATCH, ...left],
+      );
       // Another process is at it.
       if (batch![0] === null) break;
-      const [entries, bytes] = JSON.parse(batch![0]!) as [number, number];
-      // The rest is held by somebody who is storing it anew.
-      if (entries === 0) break;
-      evicted += entries;
-      excessEntries -= entries;
-      excessBytes -= bytes;
+      const [turn, deleted, entries, bytes] = JSON.parse(batch![0]!) as [number, number, number, number];
+      evicted += deleted;
+      left = [turn, entries, bytes];
+      // Within its limits again; or else the rest is held by somebody who is storing it anew.
+      if ((entries <= 0 && bytes <= 0) || deleted === 0) break;
     }
     return { evicted };
   }

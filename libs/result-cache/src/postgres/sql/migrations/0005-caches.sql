@@ -6,6 +6,12 @@ CREATE TABLE fraiseql_cache.caches (
   max_ttl    integer NOT NULL         -- seconds; the horizon may not overtake the longest life an entry can have
 );
 
+-- How often entries were evicted from a cache. Who goes on evicting sees by it whether somebody else was at it meanwhile.
+CREATE UNLOGGED TABLE fraiseql_cache.eviction (
+  cache_id integer PRIMARY KEY,
+  turn     bigint  NOT NULL
+);
+
 -- What a reader declares it depends on, as tags: {"domains": [...], "free": [...], "rows": [[domain, {column: value}, told], ...]}.
 -- A column tag comes with that of "some rows"; rows that cannot be named by one become the whole domain. What else may
 -- show in such rows by cascade rules makes them void too, except what the reader has named itself. "told" is true where
@@ -171,24 +177,40 @@ BEGIN
       'WITH dead AS MATERIALIZED (SELECT c.cache_key FROM %1$s c WHERE COALESCE(c.stale_until, c.expires_at) <= now() ORDER BY COALESCE(c.stale_until, c.expires_at) LIMIT p_most FOR UPDATE SKIP LOCKED),
             gone AS (DELETE FROM %1$s c USING dead d WHERE c.cache_key = d.cache_key RETURNING 1)
        SELECT count(*) FROM gone', qualified));
-  -- What a table holds: entries, and their bytes. (Its size on disk would not do for a limit: deleting frees room for others
-  -- and gives nothing back to the disk.)
+  -- Bring a table back within its limits (NULL: none): delete those entries first that would be purged first, a batch at a
+  -- time, as a purge does, and without waiting for who is at a row. What is too much is counted by the first of the caller's
+  -- batches, and again where another process has evicted since the last one (p_turn); the others are told by it. (The table's size
+  -- on disk would not do for a limit: deleting frees room for others and gives nothing back to the disk.)
+  -- Returns the turn, how many were deleted, and how many entries and bytes are still too many.
   EXECUTE format(
-    'CREATE FUNCTION fraiseql_cache.usage_%s(OUT entries bigint, OUT bytes bigint) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
-    cache.id, format(
-      'SELECT count(*), COALESCE(sum(c.value_bytes::bigint + pg_column_size(c.cache_key) + pg_column_size(c.tags) + pg_column_size(c.proof)), 0)::bigint FROM %1$s c', qualified));
-  -- Delete so many entries and so many bytes too many, those first that would be purged first; in batches, as a purge does, and
-  -- without waiting for who is at a row. Returns how many entries and bytes that were.
-  EXECUTE format(
-    'CREATE FUNCTION fraiseql_cache.evict_%s(p_entries bigint, p_bytes bigint, p_most integer) RETURNS json LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
-    cache.id, format(
-      'WITH next AS MATERIALIZED (
-         SELECT c.cache_key, COALESCE(c.stale_until, c.expires_at) AS ends_at, c.value_bytes::bigint + pg_column_size(c.cache_key) + pg_column_size(c.tags) + pg_column_size(c.proof) AS bytes
-           FROM %1$s c ORDER BY COALESCE(c.stale_until, c.expires_at) LIMIT p_most FOR UPDATE SKIP LOCKED),
-            summed AS (SELECT n.cache_key, n.bytes, row_number() OVER o AS upto, sum(n.bytes) OVER o - n.bytes AS before
-                         FROM next n WINDOW o AS (ORDER BY n.ends_at, n.cache_key ROWS UNBOUNDED PRECEDING)),
-            gone AS (DELETE FROM %1$s c USING summed s WHERE c.cache_key = s.cache_key AND (s.upto <= p_entries OR s.before < p_bytes) RETURNING s.bytes)
-       SELECT json_build_array(count(*), COALESCE(sum(gone.bytes), 0)) FROM gone', qualified));
+    'CREATE FUNCTION fraiseql_cache.evict_%s(p_max_entries bigint, p_max_bytes bigint, p_most integer, p_turn bigint, p_entries bigint, p_bytes bigint)
+     RETURNS json LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
+    cache.id, format($source$
+DECLARE
+  this bigint;
+  gone record;
+BEGIN
+  INSERT INTO fraiseql_cache.eviction AS e (cache_id, turn) VALUES (%2$s, 1)
+    ON CONFLICT (cache_id) DO UPDATE SET turn = e.turn + 1 RETURNING e.turn INTO this;
+  IF this IS DISTINCT FROM p_turn + 1 THEN
+    SELECT COALESCE(count(*) - p_max_entries, 0),
+           COALESCE(sum(c.value_bytes::bigint + pg_column_size(c.cache_key) + pg_column_size(c.tags) + pg_column_size(c.proof)) - p_max_bytes, 0)
+      INTO p_entries, p_bytes FROM %1$s c;
+  END IF;
+  WITH next AS MATERIALIZED (
+    SELECT c.cache_key, COALESCE(c.stale_until, c.expires_at) AS ends_at,
+           c.value_bytes::bigint + pg_column_size(c.cache_key) + pg_column_size(c.tags) + pg_column_size(c.proof) AS bytes
+      FROM %1$s c WHERE p_entries > 0 OR p_bytes > 0
+     ORDER BY COALESCE(c.stale_until, c.expires_at) LIMIT p_most FOR UPDATE SKIP LOCKED
+  ), summed AS (
+    SELECT n.cache_key, n.bytes, row_number() OVER o AS upto, sum(n.bytes) OVER o - n.bytes AS before
+      FROM next n WINDOW o AS (ORDER BY n.ends_at, n.cache_key ROWS UNBOUNDED PRECEDING)
+  ), deleted AS (
+    DELETE FROM %1$s c USING summed s WHERE c.cache_key = s.cache_key AND (s.upto <= p_entries OR s.before < p_bytes) RETURNING s.bytes
+  )
+  SELECT count(*) AS entries, COALESCE(sum(d.bytes), 0) AS bytes INTO gone FROM deleted d;
+  RETURN json_build_array(this, gone.entries, p_entries - gone.entries, p_bytes - gone.bytes);
+END $source$, qualified, cache.id));
   -- Deleting a row is not enough: other processes hold copies, and a computation under way would bring it back.
   EXECUTE format(
     'CREATE FUNCTION fraiseql_cache.delete_%s(p_keys text[]) RETURNS bigint LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
@@ -205,6 +227,6 @@ BEGIN
                                      ORDER BY c.cache_key FOR UPDATE),
             gone AS (DELETE FROM %1$s c USING doomed d WHERE c.cache_key = d.cache_key RETURNING c.expires_at)
        SELECT count(*) FROM gone WHERE gone.expires_at > now()', qualified));
-  PERFORM fraiseql_cache.adopt_function(f.name || '_' || cache.id) FROM unnest(ARRAY['store', 'refence', 'purge', 'usage', 'evict', 'delete', 'delete_like']) AS f (name);
+  PERFORM fraiseql_cache.adopt_function(f.name || '_' || cache.id) FROM unnest(ARRAY['store', 'refence', 'purge', 'evict', 'delete', 'delete_like']) AS f (name);
   RETURN cache.id;
 END $$;

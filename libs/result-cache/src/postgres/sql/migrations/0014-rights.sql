@@ -7,7 +7,7 @@ CREATE FUNCTION fraiseql_cache.functions_for_use() RETURNS SETOF regprocedure
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT p.oid::regprocedure FROM pg_proc p
    WHERE p.pronamespace = 'fraiseql_cache'::regnamespace
-     AND (p.proname ~ '^(store|refence|purge|usage|evict|delete|delete_like|rows|outlines)_\d+$' OR p.proname = ANY ('{
+     AND (p.proname ~ '^(store|refence|purge|evict|delete|delete_like|rows|outlines)_\d+$' OR p.proname = ANY ('{
        functions_for_use, ensure_incarnation, header, untouched, dependency_tags, touch, invalidate, compact,
        audit, check_domains, is_watched, watched_tables, domain_of,
        cascade_list, cascade_catalogue, cascade_stats, cascade_time, cascaded,
