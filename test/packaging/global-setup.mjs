@@ -3,13 +3,13 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import startServer from '../support/global-setup.mjs';
+import startServers from '../support/global-setup.mjs';
 
 const run = promisify(execFile);
 const workspace = ['--workspace', 'nestjs-result-cache'];
 
-/** The real server, and the package as `npm publish` would upload it. */
-export default async function globalSetup() {
+/** The real servers, and the package as `npm publish` would upload it. */
+export default async function globalSetup(config) {
   // Built by its own hook, but apart: what a script prints would stand before the JSON.
   await run('npm', ['run', 'prepack', ...workspace]).catch(({ stdout, stderr }) => {
     throw new Error(`building the package failed:\n${stdout}${stderr}`);
@@ -27,5 +27,5 @@ export default async function globalSetup() {
   globalThis.packageFolder = folder;
   process.env.PACKAGE_TARBALL = join(folder, packed.filename);
   // Last, because jest does not tear down what a set-up that failed has started.
-  await startServer();
+  await startServers(config);
 }
