@@ -17,6 +17,10 @@ export class Random {
   chance(probability: number): boolean {
     return this.next() < probability;
   }
+
+  pick<T>(list: readonly T[]): T {
+    return list[this.below(list.length)]!;
+  }
 }
 
 /** Picks from 0 to n−1, the smaller the more often: weight 1/(rank+1). */

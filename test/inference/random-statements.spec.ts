@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { closeCaches, openCache, type TestCache } from '../support/caches.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
-import { Random, randomStatement, type Statement } from './statements.js';
+import { Random } from '../checks/random.js';
+import { randomStatement, type Statement } from './statements.js';
 
 /** More of them: `ROUNDS=50 SEED=7 npm test -- test/inference/random-statements.spec.ts`. */
 const ROUNDS = Number(process.env.ROUNDS ?? 3);
@@ -88,13 +89,13 @@ async function answer({ text, values }: Statement): Promise<string[]> {
 
 /** One row, with few values, so that many meet. */
 function write(random: Random): string {
-  const table = random.of(['a', 'b', 'c', 'd']);
-  const text = (): string => random.of(["'p'", "'q'", "'r'", 'NULL', "'1'", "'P'", "'p '"]);
-  const int = (): string => random.of(['1', '2', '3', '4', 'NULL']);
-  const id = random.int(6);
-  const column = random.of(['t', 'label', 'x', 'n', 'n', 't']);
+  const table = random.pick(['a', 'b', 'c', 'd']);
+  const text = (): string => random.pick(["'p'", "'q'", "'r'", 'NULL', "'1'", "'P'", "'p '"]);
+  const int = (): string => random.pick(['1', '2', '3', '4', 'NULL']);
+  const id = random.below(6);
+  const column = random.pick(['t', 'label', 'x', 'n', 'n', 't']);
   const value = column === 't' || column === 'label' ? text() : int();
-  return random.of([
+  return random.pick([
     `INSERT INTO ${table} VALUES (${id}, ${text()}, ${text()}, ${int()}, ${int()}) ON CONFLICT DO NOTHING`,
     `INSERT INTO ${table} VALUES (${id}, ${text()}, ${text()}, ${int()}, ${int()}) ON CONFLICT (id) DO UPDATE SET t = excluded.t, x = excluded.x`,
     `UPDATE ${table} SET ${column} = ${value} WHERE id = ${id}`,

@@ -1,23 +1,4 @@
-/** The same numbers for the same seed. */
-export class Random {
-  constructor(private state: number) {}
-
-  next(): number {
-    this.state = (this.state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(this.state ^ (this.state >>> 15), 1 | this.state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  }
-  int(below: number): number {
-    return Math.floor(this.next() * below);
-  }
-  chance(of: number): boolean {
-    return this.next() < of;
-  }
-  of<T>(list: readonly T[]): T {
-    return list[this.int(list.length)]!;
-  }
-}
+import { type Random } from '../checks/random.js';
 
 export interface Statement {
   text: string;
@@ -50,10 +31,10 @@ class Writer {
         ? `SELECT id, t, label, x, n FROM ${this.table()} z WHERE ${this.condition(['z'])} UNION SELECT y.id, y.t, y.label, y.x, y.n FROM ${this.table()} y JOIN w ON w.x = y.id AND ${this.condition(['y', 'w'])}`
         : this.columns();
       this.common.push('w');
-      return `WITH ${recursive ? 'RECURSIVE ' : ''}w (id, t, label, x, n) AS ${random.of(recursive ? [''] : ['', 'MATERIALIZED ', 'NOT MATERIALIZED '])}(${body}) ${this.select()}`;
+      return `WITH ${recursive ? 'RECURSIVE ' : ''}w (id, t, label, x, n) AS ${random.pick(recursive ? [''] : ['', 'MATERIALIZED ', 'NOT MATERIALIZED '])}(${body}) ${this.select()}`;
     }
     if (random.chance(0.12))
-      return `${this.columns()} ${random.of(['UNION', 'UNION ALL', 'EXCEPT', 'INTERSECT', 'EXCEPT ALL'])} ${this.columns()}`;
+      return `${this.columns()} ${random.pick(['UNION', 'UNION ALL', 'EXCEPT', 'INTERSECT', 'EXCEPT ALL'])} ${this.columns()}`;
     return this.select();
   }
 
@@ -62,12 +43,12 @@ class Writer {
     const scope: string[] = [];
     const from = this.from(scope, []);
     const where = this.where(scope);
-    const one = (): string => `${random.of(scope)}.${random.of([...INTEGERS, ...TEXTS])}`;
+    const one = (): string => `${random.pick(scope)}.${random.pick([...INTEGERS, ...TEXTS])}`;
     const body = `FROM ${from}${where}`;
-    return random.of([
+    return random.pick([
       () => `SELECT ${one()}, ${one()}, ${one()} ${body}`,
       () => `SELECT * ${body}`,
-      () => `SELECT count(*), sum(${random.of(scope)}.n) ${body}`,
+      () => `SELECT count(*), sum(${random.pick(scope)}.n) ${body}`,
       () => `SELECT count(*) FILTER (WHERE ${this.condition(scope)}), max(${one()}) ${body}`,
       () => {
         const by = one();
@@ -75,17 +56,17 @@ class Writer {
       },
       () => {
         const [g, h] = [one(), one()];
-        return `SELECT ${g}, ${h}, count(*) ${body} GROUP BY ${random.of([`GROUPING SETS ((${g}), (${h}), ())`, `ROLLUP (${g}, ${h})`, `CUBE (${g}, ${h})`])}`;
+        return `SELECT ${g}, ${h}, count(*) ${body} GROUP BY ${random.pick([`GROUPING SETS ((${g}), (${h}), ())`, `ROLLUP (${g}, ${h})`, `CUBE (${g}, ${h})`])}`;
       },
       () => {
         const by = one();
         return `SELECT DISTINCT ON (${by}) ${by}, ${scope.map((each) => `${each}.id`).join(', ')} ${body} ORDER BY ${by}, ${scope.map((each) => `${each}.id`).join(', ')}`;
       },
       () =>
-        `SELECT ${scope.map((each) => `${each}.id`).join(', ')}, ${one()} ${body} ORDER BY ${scope.map((each) => `${each}.id`).join(', ')}, ${scope.length + 1} LIMIT ${random.int(3) + 1} OFFSET ${random.int(2)}`,
+        `SELECT ${scope.map((each) => `${each}.id`).join(', ')}, ${one()} ${body} ORDER BY ${scope.map((each) => `${each}.id`).join(', ')}, ${scope.length + 1} LIMIT ${random.below(3) + 1} OFFSET ${random.below(2)}`,
       () => `SELECT ${one()}, rank() OVER (PARTITION BY ${one()} ORDER BY ${one()}), count(*) OVER () ${body}`,
       () => `SELECT (SELECT count(*) FROM (${this.columns(scope)}) s), ${one()} ${body}`,
-      () => `SELECT ${random.of(scope)}, ${this.condition(scope)} ${body}`,
+      () => `SELECT ${random.pick(scope)}, ${this.condition(scope)} ${body}`,
     ])();
   }
 
@@ -94,7 +75,7 @@ class Writer {
     this.depth++;
     const scope: string[] = [];
     const from = this.from(scope, outer);
-    const main = this.random.of(scope);
+    const main = this.random.pick(scope);
     const where = this.where([...scope, ...(this.random.chance(0.4) ? outer : [])], scope);
     this.depth--;
     const limit = this.random.chance(0.1) ? ` ORDER BY 1, 2, 3, 4, 5 LIMIT 2` : '';
@@ -105,17 +86,17 @@ class Writer {
   private from(scope: string[], outer: readonly string[]): string {
     const { random } = this;
     let text = this.item(scope, outer);
-    for (let more = random.of(this.depth > 0 ? [0, 0, 1] : [0, 0, 1, 1, 2, 3]); more > 0; more--) {
+    for (let more = random.pick(this.depth > 0 ? [0, 0, 1] : [0, 0, 1, 1, 2, 3]); more > 0; more--) {
       if (random.chance(0.15)) {
         text = `${text}, ${random.chance(0.3) ? `LATERAL (${this.columns([...scope])}) ${this.alias(scope)}` : this.item(scope, outer)}`;
         continue;
       }
       // A comma binds less than JOIN: what is left of it is not visible in ON.
       const visible = text.includes(',') ? [] : [...scope];
-      const type = random.of(['JOIN', 'LEFT JOIN', 'LEFT JOIN', 'RIGHT JOIN', 'FULL JOIN', 'JOIN']);
+      const type = random.pick(['JOIN', 'LEFT JOIN', 'LEFT JOIN', 'RIGHT JOIN', 'FULL JOIN', 'JOIN']);
       if (random.chance(0.1)) {
-        text = `${text} ${random.of(['JOIN', 'LEFT JOIN', 'RIGHT JOIN', 'FULL JOIN', 'CROSS JOIN'])} ${this.item(scope, outer)}`;
-        if (!text.includes('CROSS JOIN')) text += ` USING (${random.of(['t', 'x', 't, x', 'n'])})`;
+        text = `${text} ${random.pick(['JOIN', 'LEFT JOIN', 'RIGHT JOIN', 'FULL JOIN', 'CROSS JOIN'])} ${this.item(scope, outer)}`;
+        if (!text.includes('CROSS JOIN')) text += ` USING (${random.pick(['t', 'x', 't, x', 'n'])})`;
         continue;
       }
       const right: string[] = [];
@@ -137,7 +118,7 @@ class Writer {
   private joined(scope: string[]): string {
     const left = this.item(scope, []);
     const right = this.item(scope, []);
-    return `${left} ${this.random.of(['JOIN', 'LEFT JOIN', 'RIGHT JOIN'])} ${right} ON ${this.narrowing(scope, 0.3)}${this.condition([...scope])}`;
+    return `${left} ${this.random.pick(['JOIN', 'LEFT JOIN', 'RIGHT JOIN'])} ${right} ON ${this.narrowing(scope, 0.3)}${this.condition([...scope])}`;
   }
 
   private item(scope: string[], outer: readonly string[]): string {
@@ -149,7 +130,7 @@ class Writer {
   }
 
   private table(): string {
-    return this.random.of(['a', 'b', 'c', 'd', 'a', 'b', ...this.common, ...this.common]);
+    return this.random.pick(['a', 'b', 'c', 'd', 'a', 'b', ...this.common, ...this.common]);
   }
 
   private alias(scope: string[]): string {
@@ -172,10 +153,10 @@ class Writer {
     return scope
       .filter(() => random.chance(chance))
       .map((each) => {
-        const column = random.of(['t', 't', 't', 'x', 'id', 'label']);
+        const column = random.pick(['t', 't', 't', 'x', 'id', 'label']);
         const isText = column === 't' || column === 'label';
         const other = random.chance(0.35)
-          ? `${random.of(scope)}.${column}`
+          ? `${random.pick(scope)}.${column}`
           : this.parameter(isText ? 'text' : 'integer');
         return `${each}.${column} = ${other} AND `;
       })
@@ -185,16 +166,16 @@ class Writer {
   private condition(scope: readonly string[], isHashable = false): string {
     const { random } = this;
     const simple = (): string => {
-      const kind = random.of(['integer', 'text'] as const);
+      const kind = random.pick(['integer', 'text'] as const);
       const columns = kind === 'integer' ? INTEGERS : TEXTS;
-      const one = `${random.of(scope)}.${random.of(columns)}`;
-      const other = `${random.of(scope)}.${random.of(columns)}`;
+      const one = `${random.pick(scope)}.${random.pick(columns)}`;
+      const other = `${random.pick(scope)}.${random.pick(columns)}`;
       const choices = [
         () => `${one} = ${other}`,
         () => `${one} = ${other}`,
         () => `${one} = ${this.parameter(kind)}`,
         () => `${this.parameter(kind)} = ${one}`,
-        () => `${one} = ${kind === 'integer' ? random.int(5) : "'p'"}`,
+        () => `${one} = ${kind === 'integer' ? random.below(5) : "'p'"}`,
         () => `${one} <> ${this.parameter(kind)}`,
         () => `${one} IS NOT DISTINCT FROM ${this.parameter(kind)}`,
         () => `${one} IN (${this.parameter(kind)}, ${this.parameter(kind)})`,
@@ -209,36 +190,36 @@ class Writer {
         () => `${this.parameter(kind)} = ${this.parameter(kind)}`,
       ];
       if (this.depth < 2 && random.chance(0.12) && !isHashable)
-        return random.of([
-          () => `${random.of(scope)}.x IN (SELECT v.id FROM (${this.columns(scope)}) v)`,
+        return random.pick([
+          () => `${random.pick(scope)}.x IN (SELECT v.id FROM (${this.columns(scope)}) v)`,
           () => `EXISTS (${this.columns(scope)})`,
           () => `NOT EXISTS (${this.columns(scope)})`,
-          () => `${random.of(scope)}.n = (SELECT max(v.n) FROM (${this.columns(scope)}) v)`,
+          () => `${random.pick(scope)}.n = (SELECT max(v.n) FROM (${this.columns(scope)}) v)`,
         ])();
-      return random.of(choices)();
+      return random.pick(choices)();
     };
     if (!isHashable && random.chance(0.5)) return 'true';
     let text = simple();
     while (random.chance(0.45))
-      text = random.of([
+      text = random.pick([
         () => `${text} AND ${simple()}`,
         () => `${text} AND ${simple()}`,
         () => `(${text} OR ${simple()})`,
         () => `NOT (${text})`,
         () => `(${simple()} AND ${text})`,
       ])();
-    return isHashable ? `${random.of(scope)}.x = ${scope.at(-1)!}.x AND ${text}` : text;
+    return isHashable ? `${random.pick(scope)}.x = ${scope.at(-1)!}.x AND ${text}` : text;
   }
 
   private parameter(kind: 'integer' | 'text'): string {
     const { random } = this;
     const same = this.kinds.flatMap((each, index) => (each === kind ? [index + 1] : []));
-    if (same.length > 0 && random.chance(0.6)) return `$${random.of(same)}`;
+    if (same.length > 0 && random.chance(0.6)) return `$${random.pick(same)}`;
     this.kinds.push(kind);
     this.values.push(
       kind === 'integer'
-        ? random.of([1, 2, 3, 4, '2', ' 3 ', '01', '+1', null, 2n])
-        : random.of(['p', 'q', 'r', 'p', 'q', '1', 1, 'P', 'p ', null, '*']),
+        ? random.pick([1, 2, 3, 4, '2', ' 3 ', '01', '+1', null, 2n])
+        : random.pick(['p', 'q', 'r', 'p', 'q', '1', 1, 'P', 'p ', null, '*']),
     );
     return `$${this.kinds.length}`;
   }
