@@ -16,7 +16,7 @@ import {
   type ResultCacheOptions,
 } from 'nestjs-result-cache';
 import { Gate } from './checks/gated-store.js';
-import { closeCaches, openCache, type TestCache } from './support/caches.js';
+import { closeCaches, openToldCache, type TestCache } from './support/caches.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
 import { closeNest, startNest } from './support/nest.js';
 import { PassingTime } from './support/passing-time.js';
@@ -43,11 +43,8 @@ afterEach(async () => {
 });
 afterAll(() => database.drop());
 
-async function open(options: Partial<ResultCacheOptions> = {}): Promise<TestCache> {
-  const opened = await openCache(database, { watch }, { clock: time, ...options });
-  await opened.cache.get('nothing');
-  return opened;
-}
+const open = (options: Partial<ResultCacheOptions> = {}): Promise<TestCache> =>
+  openToldCache(database, { watch }, { clock: time, ...options });
 
 /** Counts its calls, and returns how many there were. */
 function counter(): { (): Promise<number>; calls: number; gate?: Gate } {

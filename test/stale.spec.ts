@@ -10,7 +10,7 @@ import {
   type ResultCacheOptions,
 } from 'nestjs-result-cache';
 import { Gate, GatedStore } from './checks/gated-store.js';
-import { closeCaches, openCache, type TestCache } from './support/caches.js';
+import { closeCaches, openCache, openToldCache, type TestCache } from './support/caches.js';
 import { createDatabase, type TestDatabase } from './support/database.js';
 import { nextClaim } from './support/lease-world.js';
 import { PassingTime } from './support/passing-time.js';
@@ -43,12 +43,8 @@ afterEach(async () => {
 });
 afterAll(() => database.drop());
 
-/** A cache as another process would have it, which has been told of all touches from now on. */
-async function open(options: Partial<ResultCacheOptions> = {}): Promise<TestCache> {
-  const opened = await openCache(database, { watch }, { clock: time, ...options });
-  await opened.cache.get('nothing');
-  return opened;
-}
+const open = (options: Partial<ResultCacheOptions> = {}): Promise<TestCache> =>
+  openToldCache(database, { watch }, { clock: time, ...options });
 
 const write = (): Promise<unknown> => database.pool.query('UPDATE source SET v = v + 1');
 

@@ -31,6 +31,13 @@ export async function openCache(
   return { store: postgres, cache: engine };
 }
 
+/** The same, told of all touches from now on: it has asked. */
+export async function openToldCache(...options: Parameters<typeof openCache>): Promise<TestCache> {
+  const opened = await openCache(...options);
+  await opened.cache.get('nothing');
+  return opened;
+}
+
 /**
  * Wait until a store accepts entries. A new incarnation accepts none whose fence reaches below its first snapshot, and
  * fences reach down to the oldest transaction of the whole server: another spec's CREATE DATABASE, say.
