@@ -10,14 +10,9 @@ import { type KeyedCacheSpec } from './contender.js';
 type Store = ReturnType<typeof bentostore>;
 type SecondTier = Parameters<Store['useL2Layer']>[0];
 
-function bento(
-  name: string,
-  tier: KeyedCacheSpec['tier'],
-  configure: (servers: Servers, processes: number) => Store | null,
-): KeyedCacheSpec {
+function bento(name: string, configure: (servers: Servers, processes: number) => Store | null): KeyedCacheSpec {
   return {
     name,
-    tier,
     open: async (servers, processes) => {
       const store = configure(servers, processes);
       if (store === null) return null;
@@ -50,17 +45,13 @@ function twoTiers(second: SecondTier, redisUrl: string | null, processes: number
 }
 
 export const bentocaches: KeyedCacheSpec[] = [
-  bento('bentocache: memory', 'memory', () => bentostore().useL1Layer(memory())),
-  bento('bentocache: PostgreSQL (knex)', 'postgres', ({ postgresUrl }) =>
-    bentostore().useL2Layer(postgres(postgresUrl)),
-  ),
-  bento('bentocache: memory over PostgreSQL (knex)', 'memory', ({ postgresUrl, redisUrl }, processes) =>
+  bento('bentocache: memory', () => bentostore().useL1Layer(memory())),
+  bento('bentocache: PostgreSQL (knex)', ({ postgresUrl }) => bentostore().useL2Layer(postgres(postgresUrl))),
+  bento('bentocache: memory over PostgreSQL (knex)', ({ postgresUrl, redisUrl }, processes) =>
     twoTiers(postgres(postgresUrl), redisUrl, processes),
   ),
-  bento('bentocache: Redis', 'redis', ({ redisUrl }) =>
-    redisUrl === null ? null : bentostore().useL2Layer(redis(redisUrl)),
-  ),
-  bento('bentocache: memory over Redis', 'memory', ({ redisUrl }, processes) =>
+  bento('bentocache: Redis', ({ redisUrl }) => (redisUrl === null ? null : bentostore().useL2Layer(redis(redisUrl)))),
+  bento('bentocache: memory over Redis', ({ redisUrl }, processes) =>
     redisUrl === null ? null : twoTiers(redis(redisUrl), redisUrl, processes),
   ),
 ];

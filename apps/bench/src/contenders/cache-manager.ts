@@ -18,10 +18,9 @@ function opened(store: Keyv): KeyedCache {
 let openOnPostgres = 0;
 
 export const cacheManagers: KeyedCacheSpec[] = [
-  { name: 'cache-manager: memory', tier: 'memory', open: async () => opened(new Keyv()) },
+  { name: 'cache-manager: memory', open: async () => opened(new Keyv()) },
   {
     name: 'cache-manager: @keyv/postgres',
-    tier: 'postgres',
     open: async ({ postgresUrl }) => {
       const cache = opened(new Keyv({ store: new KeyvPostgres({ uri: postgresUrl, useUnloggedTable: true }) }));
       openOnPostgres++;
@@ -30,7 +29,6 @@ export const cacheManagers: KeyedCacheSpec[] = [
   },
   {
     name: 'cache-manager: @keyv/redis',
-    tier: 'redis',
     open: async ({ redisUrl }) => (redisUrl === null ? null : opened(new Keyv({ store: new KeyvRedis(redisUrl) }))),
   },
 ];

@@ -10,8 +10,6 @@ export interface ReadContender {
 /** How one of them is made; its configuration is its source, as its own documentation advises. */
 export interface ReadContenderSpec {
   name: string;
-  /** Where a hit is answered from. */
-  tier: 'limit' | 'memory' | 'postgres' | 'redis';
   /** Hold these values, so that reading any of them is a hit. `null`: cannot be measured here. */
   open(servers: Servers, values: ReadonlyMap<string, unknown>): Promise<ReadContender | null>;
 }
@@ -28,7 +26,6 @@ export interface KeyedCache {
 
 export interface KeyedCacheSpec {
   name: string;
-  tier: ReadContenderSpec['tier'];
   /**
    * `null`: there is no Redis, and it needs one.
    * @param processes How many of the application there are, each with one of these: their memory may need a bus.
@@ -37,10 +34,9 @@ export interface KeyedCacheSpec {
 }
 
 /** Hits of such a cache. */
-export function hitsOf({ name, tier, open }: KeyedCacheSpec): ReadContenderSpec {
+export function hitsOf({ name, open }: KeyedCacheSpec): ReadContenderSpec {
   return {
     name,
-    tier,
     open: async (servers, values) => {
       const cache = await open(servers, 1);
       if (cache === null) return null;

@@ -68,7 +68,6 @@ const name = 'counter row';
 
 export const counterRow: ReadContenderSpec = {
   name,
-  tier: 'postgres',
   open: async ({ postgresUrl }, values) => {
     const pool = new pg.Pool({ connectionString: postgresUrl, max: 1 });
     await pool.query('CREATE TABLE IF NOT EXISTS counted_users (id int PRIMARY KEY)');

@@ -11,18 +11,13 @@ export const WITH_LEASES = 'nestjs-result-cache, with leases';
 
 /** All with a tier that several processes share. */
 export const sharingContenders: readonly KeyedCacheSpec[] = [
-  ownKeyed(WITHOUT_LEASES, 'postgres'),
-  ownKeyed(WITH_LEASES, 'postgres', { lease: true }),
+  ownKeyed(WITHOUT_LEASES),
+  ownKeyed(WITH_LEASES, { lease: true }),
   ...peers.filter((peer) => !isMemoryOnly(peer)),
 ];
 
 /** Those whose values are in the memory of the process, with room for 10,000. */
 export const memoryContenders: readonly KeyedCacheSpec[] = [
-  ownKeyed(
-    'nestjs-result-cache: memory',
-    'memory',
-    {},
-    { memory: { maxEntries: 10_000, maxBytes: 2 ** 30, ttl: '1h' } },
-  ),
+  ownKeyed('nestjs-result-cache: memory', {}, { memory: { maxEntries: 10_000, maxBytes: 2 ** 30, ttl: '1h' } }),
   ...peers.filter(isMemoryOnly),
 ];

@@ -6,12 +6,10 @@ import { type ReadContenderSpec } from './contender.js';
 export const limits: ReadContenderSpec[] = [
   {
     name: 'Map',
-    tier: 'limit',
     open: async (_, values) => ({ read: async (key) => values.get(key), close: async () => undefined }),
   },
   {
     name: 'pg: one prepared primary-key read',
-    tier: 'limit',
     open: async ({ postgresUrl }, values) => {
       const { pool, close } = await plainTable(postgresUrl, values);
       return {
@@ -29,7 +27,6 @@ export const limits: ReadContenderSpec[] = [
   },
   {
     name: 'pg: one = ANY batch a turn',
-    tier: 'limit',
     open: async ({ postgresUrl }, values) => {
       const { pool, close } = await plainTable(postgresUrl, values);
       let waiting: { key: string; resolve: (value: unknown) => void }[] = [];
@@ -53,7 +50,6 @@ export const limits: ReadContenderSpec[] = [
   },
   {
     name: 'ioredis, autopipelining: GET and parse',
-    tier: 'limit',
     open: async ({ redisUrl }, values) => {
       if (redisUrl === null) return null;
       const redis = new Redis(redisUrl, { enableAutoPipelining: true });

@@ -4,13 +4,11 @@ import { type KeyedCacheSpec } from './contender.js';
 /** This library, asked by key; `entry` has the options of each call, `options` those of the cache. */
 export function ownKeyed(
   name: string,
-  tier: KeyedCacheSpec['tier'],
   entry: Partial<EntryOptions> = {},
   options: Partial<ResultCacheOptions> = {},
 ): KeyedCacheSpec {
   return {
     name,
-    tier,
     open: async ({ postgresUrl }) => {
       const store = new PostgresCache({ connection: postgresUrl, tableName: 'bench_keyed' });
       await store.initialize();

@@ -5,7 +5,6 @@ import { computeItem, type ItemReaderSpec } from './items.js';
 
 interface Variant {
   name: string;
-  tier: 'memory' | 'postgres';
   options: Partial<ResultCacheOptions>;
   maxStalenessMs: number;
 }
@@ -15,24 +14,21 @@ const memory = { maxEntries: 10_000, maxBytes: 2 ** 30, ttl: '1h' } as const;
 const variants: Variant[] = [
   {
     name: 'nestjs-result-cache: memory, bounded 50 ms',
-    tier: 'memory',
     options: { memory, freshness: { maxStaleness: '50ms' } },
     maxStalenessMs: 50,
   },
-  { name: 'nestjs-result-cache: memory, strict', tier: 'memory', options: { memory }, maxStalenessMs: 0 },
+  { name: 'nestjs-result-cache: memory, strict', options: { memory }, maxStalenessMs: 0 },
   {
     name: 'nestjs-result-cache: PostgreSQL, validated',
-    tier: 'postgres',
     options: { memory: false },
     maxStalenessMs: 0,
   },
 ];
 
 /** This library, through `getOrSet` with a policy made once, as `@CacheResult` calls it. */
-function own({ name, tier, options }: Variant): ReadContenderSpec {
+function own({ name, options }: Variant): ReadContenderSpec {
   return {
     name,
-    tier,
     open: async ({ postgresUrl }, values) => {
       const pool = new pg.Pool({ connectionString: postgresUrl, max: 4 });
       await pool.query('CREATE TABLE IF NOT EXISTS watched_users (id int PRIMARY KEY)');

@@ -27,7 +27,6 @@ interface StoredValue {
 
 export const typeOrm: ReadContenderSpec = {
   name,
-  tier: 'postgres',
   open: async ({ postgresUrl }, values) => {
     const entity = new EntitySchema<StoredValue>({
       name: 'StoredValue',
