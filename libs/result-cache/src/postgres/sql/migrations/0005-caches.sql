@@ -179,7 +179,7 @@ BEGIN
        SELECT count(*) FROM gone', qualified));
   -- Bring a table back within its limits (NULL: none): delete those entries first that would be purged first, a batch at a
   -- time, as a purge does, and without waiting for who is at a row. What is too much is counted by the first of the caller's
-  -- batches, and again where another process has evicted since the last one (p_turn); the others are told by it. (The table's size
+  -- batches, and again where another process has evicted since the last one (p_turn); otherwise the caller hands on what is left. (The table's size
   -- on disk would not do for a limit: deleting frees room for others and gives nothing back to the disk.)
   -- Returns the turn, how many were deleted, and how many entries and bytes are still too many.
   EXECUTE format(
